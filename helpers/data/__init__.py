@@ -1,0 +1,8 @@
+"""Data sets as uint8 tensors: loading, fixed splits, class pairs and imbalance, augmentation on the device."""
+from helpers.data.augment import Augment
+from helpers.data.dataset import Dataset, to_float
+from helpers.data.load import NAMES, available, default_root, load
+from helpers.data.split import Split, imbalance, select_classes, split
+
+__all__ = ["NAMES", "Augment", "Dataset", "Split", "available", "default_root", "imbalance", "load",
+           "select_classes", "split", "to_float"]

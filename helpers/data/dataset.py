@@ -1,0 +1,113 @@
+"""What a data set is here: two pairs of tensors, the class names and the pixel statistics."""
+import hashlib
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(repr=False)
+class Dataset:
+    """Images and labels of train and test, in memory.
+
+    Attributes
+    ----------
+    name : str
+    x_train, x_test : Tensor, (N, C, H, W) uint8; or (N, d) float32 in [0, 1] for points
+    y_train, y_test : LongTensor, (N,), values 0..K-1
+    classes : tuple of K names
+    mean, std : tuples, one value a channel (a dimension, for points), of the training inputs in [0, 1]
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1],
+        a class without training images.
+    """
+
+    name: str
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+    classes: tuple
+    mean: tuple = None
+    std: tuple = None
+
+    def __post_init__(self):
+        self.classes = tuple(str(name) for name in self.classes)
+        self._validate()
+        if self.mean is None:
+            self.mean, self.std = statistics(self.x_train)
+
+    def __repr__(self):
+        return (f"Dataset({self.name!r}, {len(self.y_train)} train and {len(self.y_test)} test inputs of shape "
+                f"{tuple(self.x_train.shape[1:])}, {self.num_classes} classes)")
+
+    @property
+    def num_classes(self):
+        return len(self.classes)
+
+    @property
+    def in_channels(self):
+        """Channels of the images, or the dimension of points."""
+        return self.x_train.shape[1]
+
+    @property
+    def image_size(self):
+        """(H, W), or None for points."""
+        return tuple(self.x_train.shape[2:]) or None
+
+    @property
+    def fingerprint(self):
+        """Short hash of sizes, labels and a sample of the pixels: tells a part of a data set from the whole."""
+        digest = hashlib.sha256(repr((tuple(self.x_train.shape), tuple(self.x_test.shape), self.classes)).encode())
+        for labels in (self.y_train, self.y_test):
+            digest.update(labels.numpy().tobytes())
+        for images in (self.x_train, self.x_test):
+            digest.update(images[:: max(1, len(images) // 64)].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def _validate(self):
+        if self.num_classes < 2:
+            raise ValueError(f"data set {self.name!r} has {self.num_classes} class: classification needs at least 2")
+        for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            if len(x) != len(y):
+                raise ValueError(f"data set {self.name!r}: {len(x)} {part} images but {len(y)} labels")
+            if len(y) and not (0 <= int(y.min()) and int(y.max()) < self.num_classes):
+                raise ValueError(f"data set {self.name!r}: {part} labels run from {int(y.min())} to {int(y.max())}, "
+                                 f"outside 0..{self.num_classes - 1} for its {self.num_classes} classes")
+            to_float(x[:1])
+            if x.dtype != torch.uint8 and len(x) and not (x.min() >= 0 and x.max() <= 1):
+                raise ValueError(f"data set {self.name!r}: {part} inputs lie outside [0, 1]; rescale them")
+        counts = torch.bincount(self.y_train, minlength=self.num_classes)
+        if (counts == 0).any():
+            empty = self.classes[int(counts.argmin())]
+            raise ValueError(f"data set {self.name!r}: class {empty!r} has no training images")
+
+
+def to_float(images):
+    """Inputs as a network takes them: uint8 becomes float32 in [0, 1]; float stays.
+
+    Raises
+    ------
+    ValueError
+        For any other type: whether 1 means white or nearly black could only be guessed.
+    """
+    if images.dtype == torch.uint8:
+        return images.float().div_(255)
+    if images.is_floating_point():
+        return images.float()
+    raise ValueError(f"images of type {images.dtype}: give uint8 in 0..255 or float in [0, 1]")
+
+
+def statistics(images):
+    """Mean and standard deviation a channel, in units of [0, 1], as two tuples; exact, in constant memory."""
+    dims = [d for d in range(images.ndim) if d != 1]
+    total = squares = 0.0
+    count = images.numel() // images.shape[1]
+    for chunk in images.split(4096):
+        chunk = to_float(chunk).double()
+        total, squares = total + chunk.sum(dim=dims), squares + chunk.square().sum(dim=dims)
+    mean = total / count
+    std = (squares / count - mean.square()).clamp_min(1e-6).sqrt()
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,128 @@
+"""Fixed splits of the training set, pairs of classes, and unbalanced classes (Sec. 3.2)."""
+from dataclasses import dataclass, replace
+
+import torch
+
+from helpers.data.dataset import Dataset
+
+
+@dataclass
+class Split:
+    """Training and validation part of a data set's training images (indices into `x_train`)."""
+
+    train: torch.Tensor
+    validation: torch.Tensor
+
+
+def split(labels, val_size=0.1, train_size=None, seed=0):
+    """Hold out a validation part, and keep `train_size` of the rest; both in the classes' proportions.
+
+    Parameters
+    ----------
+    labels : LongTensor, (N,)
+    val_size : float in (0, 1), a fraction; or int, a number of images
+    train_size : int, optional; default all that is left
+    seed : int; the same seed gives the same split, whatever else a run does
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit the data, or leave a class empty.
+    """
+    total = len(labels)
+    held = round(val_size * total) if isinstance(val_size, float) else int(val_size)
+    if not 0 < held < total:
+        raise ValueError(f"val_size = {val_size} holds out {held} of {total} training images: choose between the two")
+    kept = total - held if train_size is None else int(train_size)
+    if not 0 < kept <= total - held:
+        raise ValueError(f"train_size = {train_size} with {held} images held out for validation: "
+                         f"the data set leaves {total - held}")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(total, generator=generator)
+    ranked = order[torch.sort(within_class_rank(labels[order]), stable=True).indices]
+    validation, train = ranked[:held], ranked[held:held + kept]
+    for part, indices in (("validation", validation), ("training", train)):
+        missing = sorted(set(labels.unique().tolist()) - set(labels[indices].unique().tolist()))
+        if missing:
+            raise ValueError(f"the {part} part of {len(indices)} images has none of class {missing[0]}: enlarge it")
+    return Split(train, validation)
+
+
+def within_class_rank(labels):
+    """Position of each label among those of its class, as a fraction: sorting by it interleaves the classes."""
+    rank = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        rank[members] = (torch.arange(len(members)) + 0.5).double() / len(members)
+    return rank
+
+
+def select_classes(dataset, names):
+    """The images of some classes only, relabelled 0, 1, ... in the order of `names`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    names : sequence of class names, at least 2 (a pair such as ("cat", "dog") gives Fig. 5's problems)
+
+    Raises
+    ------
+    ValueError
+        For a name that the data set does not have, a name given twice, or fewer than two.
+    """
+    names = tuple(str(name) for name in names)
+    unknown = [name for name in names if name not in dataset.classes]
+    if unknown or len(set(names)) != len(names) or len(names) < 2:
+        raise ValueError(f"classes {names} cannot be picked from {dataset.name!r}: give at least two different names "
+                         f"of {', '.join(dataset.classes[:20])}{' ...' if dataset.num_classes > 20 else ''}")
+    wanted = [dataset.classes.index(name) for name in names]
+    parts = {}
+    for part in ("train", "test"):
+        x, y = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
+        keep = torch.isin(y, torch.tensor(wanted))
+        lookup = torch.full((dataset.num_classes,), -1)
+        lookup[wanted] = torch.arange(len(wanted))
+        parts[f"x_{part}"], parts[f"y_{part}"] = x[keep], lookup[y[keep]]
+    return replace(dataset, name=f"{dataset.name}[{'+'.join(names)}]", classes=names, mean=None, std=None, **parts)
+
+
+def imbalance(labels, indices, ratio, minority, seed=0):
+    """Cut one class of a training part at random until it has `ratio` times the size of the largest other class.
+
+    Sec. 3.2 unbalances a pair "such that their ratio is 0.3" and does not say which class it cuts; here that is
+    an argument.  Validation and test stay balanced.
+
+    Parameters
+    ----------
+    labels : LongTensor (N,), of the whole training set
+    indices : LongTensor, the training part
+    ratio : float in (0, 1]
+    minority : int, the class to cut
+    seed : int
+
+    Returns
+    -------
+    LongTensor, the kept indices
+
+    Raises
+    ------
+    ValueError
+        For a ratio outside (0, 1], a class that is not there, or a cut that leaves it empty.
+    """
+    if not 0 < ratio <= 1:
+        raise ValueError(f"ratio = {ratio}: the cut class keeps this share of the other's size, so give 0 < ratio <= 1")
+    counts = torch.bincount(labels[indices])
+    if minority >= len(counts):
+        raise ValueError(f"the class to cut ({minority}) has no images")
+    others = torch.cat([counts[:minority], counts[minority + 1:]])
+    keep = round(ratio * int(others.max()))
+    if keep == 0:
+        raise ValueError(f"ratio = {ratio} of {int(others.max())} images leaves class {minority} empty: "
+                         "raise the ratio or train on more images")
+    members = indices[labels[indices] == minority]
+    shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
+    return torch.cat([indices[labels[indices] != minority], shuffled[:keep]])

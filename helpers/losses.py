@@ -1,0 +1,153 @@
+"""Losses on logits, one value a sample: cross entropy (Eq. 1), Wasserstein (Eq. 5), margin.
+
+Every loss maps ``logits (N, K)`` and ``labels (N,)`` to ``(N,)``, unreduced: an attack sums, training averages.
+"""
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+def cross_entropy(logits, labels):
+    """Cross entropy of each sample, in nats (Eq. 1).
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, K)
+    labels : LongTensor, shape (N,), values 0..K-1
+
+    Returns
+    -------
+    Tensor, shape (N,)
+
+    Raises
+    ------
+    ValueError
+        For K < 2, shapes that do not fit, labels that are not integers or outside 0..K-1.
+    """
+    _check(logits, labels)
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
+    r"""Wasserstein loss on the label space (Definition 5, Eq. 5), one value a sample.
+
+    .. math:: \ell_W = C_{y}^{\odot p} \cdot \hat y - \frac{1}{\lambda \log K} H(\hat y), \quad \hat y = softmax(z)
+
+    The first term *is* the optimal transport cost between the prediction and the one-hot label: with all target
+    mass on one class, the transport plan has no freedom left (Lemma 4).
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, K), K >= 2
+    labels : LongTensor, shape (N,), values 0..K-1
+    cost : CostMatrix or Tensor, shape (K, K)
+        A tensor is used as it stands, as in Eq. (5); a `CostMatrix` is scaled to max 1 before the power.
+        Row y is the cost of moving mass from class y to each class.
+    p : float >= 0
+        Element-wise power of the cost (Definition 3).  ``0 ** 0`` counts as 0, so that the diagonal stays free.
+        At p = 0 every confusion costs the same: the transport term is ``1 - yhat_y`` (for a cost that is positive
+        off the diagonal), whose gradient is that of the cross entropy times ``yhat_y``.  Sign and unit-norm steps
+        do not see that factor, so without entropy (``lam=inf``) PGD on this loss takes the very steps of PGD
+        on the cross entropy.  That is why the "p = 0.0" rows of Table 3 are plain PGD.
+    lam : float > 0, may be ``inf``
+        Large values weaken the entropy; ``inf`` removes it.
+
+    Returns
+    -------
+    Tensor, shape (N,); finite for logits of +-1e4
+
+    Raises
+    ------
+    ValueError
+        As `cross_entropy`, and for a cost of the wrong size, p < 0 or lam <= 0.
+    """
+    return WassersteinLoss(cost, p, lam)(logits, labels)
+
+
+class WassersteinLoss:
+    """`wasserstein_loss` with the power of the cost computed once: a callable ``(logits, labels) -> (N,)``.
+
+    Parameters
+    ----------
+    cost, p, lam : see `wasserstein_loss`
+    """
+
+    def __init__(self, cost, p=1.0, lam=10.0):
+        if not p >= 0 or math.isinf(p):
+            raise ValueError(f"p = {p} is no power of a cost matrix: give a finite p >= 0 (the paper uses 1, 2.5, 10)")
+        if not lam > 0:
+            raise ValueError(f"lam = {lam} must be > 0: the entropy term is divided by it (inf switches it off)")
+        self.cost, self.p, self.lam = cost, float(p), float(lam)
+        if torch.is_tensor(cost):
+            # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing.
+            self.power = torch.where(cost == 0, torch.zeros_like(cost), cost.pow(self.p))
+        else:
+            self.power = cost ** self.p
+        if self.power.ndim != 2 or self.power.shape[0] != self.power.shape[1]:
+            raise ValueError(f"the cost has shape {tuple(self.power.shape)}: it must be square, (K, K)")
+
+    def __call__(self, logits, labels):
+        _check(logits, labels)
+        classes = logits.shape[1]
+        if self.power.shape[0] != classes:
+            raise ValueError(f"the cost matrix is for {self.power.shape[0]} classes, the logits have {classes}: "
+                             "pass the cost of this data set's classes")
+        if self.power.device != logits.device or self.power.dtype != logits.dtype:
+            self.power = self.power.to(logits.device, logits.dtype)
+        log_probs = F.log_softmax(logits, dim=1)
+        # <q, C_y + log q / (lam log K)>: minus the entropy is <q, log q>, so one weighted sum gives both terms.
+        weight = self.power[labels]
+        if math.isfinite(self.lam):
+            weight = weight + log_probs / (self.lam * math.log(classes))
+        return (log_probs.exp() * weight).sum(dim=1)
+
+    def describe(self):
+        """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
+        return {"loss": "wasserstein", "p": self.p, "lam": self.lam if math.isfinite(self.lam) else "inf",
+                "cost": getattr(self.cost, "digest", None) or _digest(self.cost)}
+
+
+def margin_loss(logits, labels):
+    """Largest wrong logit minus the right one: positive where the sample is misclassified.
+
+    The untargeted objective of Carlini and Wagner (2017) without its floor; it has a gradient where the
+    cross entropy of a confident network has none.
+
+    Parameters and errors as `cross_entropy`.
+
+    Returns
+    -------
+    Tensor, shape (N,)
+    """
+    _check(logits, labels)
+    right = logits.gather(1, labels[:, None])
+    wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    return wrong - right[:, 0]
+
+
+def name_of(loss):
+    """A stable description of a loss: its ``describe()`` or its name."""
+    return loss.describe() if hasattr(loss, "describe") else {"loss": getattr(loss, "__name__", repr(loss))}
+
+
+def _digest(tensor):
+    import hashlib
+    return hashlib.sha256(tensor.detach().cpu().double().numpy().tobytes()).hexdigest()[:12]
+
+
+def _check(logits, labels):
+    """Reject what would otherwise fail later or, worse, broadcast."""
+    if torch.compiler.is_compiling():
+        return
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"logits have shape {tuple(logits.shape)}: expected (N, K) with K >= 2 classes")
+    if labels.shape != logits.shape[:1] or labels.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"labels have shape {tuple(labels.shape)} and type {labels.dtype}: expected "
+                         f"{logits.shape[0]} integers, one a row of the logits")
+    # Reading values back from a GPU would stall every step of an attack; there CUDA's own assertion answers.
+    if labels.device.type == "cpu" and len(labels):
+        low, high = labels.aminmax()
+        if low < 0 or high >= logits.shape[1]:
+            raise ValueError(f"labels run from {int(low)} to {int(high)}, the logits have {logits.shape[1]} "
+                             f"classes: labels must lie in 0..{logits.shape[1] - 1}")

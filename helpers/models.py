@@ -1,0 +1,181 @@
+"""Networks: Wide-ResNet-d-k (Zagoruyko and Komodakis 2016), as in Sec. 5.1, and a small MLP for 2-d points.
+
+Both normalise inside, so that a caller, and an attack, only ever sees inputs in [0, 1].
+"""
+import re
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+class Normalize(nn.Module):
+    """Subtract a mean and divide by a standard deviation for each channel.
+
+    Parameters
+    ----------
+    mean, std : sequences of C floats, in units of the input in [0, 1]
+    """
+
+    def __init__(self, mean, std, dims):
+        super().__init__()
+        shape = (1, -1) + (1,) * dims
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(shape))
+        self.register_buffer("inv_std", 1 / torch.tensor(std, dtype=torch.float32).view(shape))
+
+    def forward(self, x):
+        return (x - self.mean) * self.inv_std
+
+
+class Block(nn.Module):
+    """Pre-activation residual block: BN-ReLU-conv-BN-ReLU-conv, with a 1x1 shortcut where shapes change.
+
+    The projection shortcut reads the *pre-activated* input, as in the authors' code for Wide-ResNets.
+    """
+
+    def __init__(self, channels_in, channels, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        same = stride == 1 and channels_in == channels
+        self.shortcut = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+
+    def forward(self, x):
+        h = torch.relu(self.bn1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(h)
+        h = self.conv2(torch.relu(self.bn2(self.conv1(h))))
+        return h + shortcut
+
+
+class WideResNet(nn.Module):
+    """Wide-ResNet-d-k on images in [0, 1]; build it with `wide_resnet`."""
+
+    def __init__(self, depth, width, num_classes, in_channels, mean, std):
+        super().__init__()
+        blocks = (depth - 4) // 6
+        self.normalize = Normalize(mean, std, dims=2)
+        self.stem = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
+        layers, channels = [], 16
+        for group, stride in enumerate((1, 2, 2)):
+            for block in range(blocks):
+                wide = 16 * width * 2 ** group
+                layers.append(Block(channels, wide, stride if block == 0 else 1))
+                channels = wide
+        self.blocks = nn.Sequential(*layers)
+        self.bn = nn.BatchNorm2d(channels)
+        self.classifier = nn.Linear(channels, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.classifier.bias)
+
+    def features(self, x):
+        """Representation that the linear classifier reads: shape (N, 64 k) for images (N, C, H, W) in [0, 1]."""
+        if x.shape[-1] < 16 or x.shape[-2] < 16:
+            raise ValueError(f"images of {x.shape[-2]} x {x.shape[-1]} pixels are too small for a Wide-ResNet, "
+                             "which halves them twice: give 16 x 16 or larger")
+        h = self.blocks(self.stem(self.normalize(x)))
+        return torch.relu(self.bn(h)).mean(dim=(2, 3))
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
+class MLP(nn.Module):
+    """Fully connected ReLU network on points in [0, 1]^d; build it with `mlp`."""
+
+    def __init__(self, inputs, hidden, num_classes, mean, std):
+        super().__init__()
+        self.normalize = Normalize(mean, std, dims=0)
+        sizes = [inputs, *hidden]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.classifier = nn.Linear(sizes[-1], num_classes)
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+    def features(self, x):
+        """Last hidden layer, shape (N, hidden[-1]), for points (N, d) in [0, 1]."""
+        h = self.normalize(x)
+        for layer in self.layers:
+            h = torch.relu(layer(h))
+        return h
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
+def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None):
+    """Wide-ResNet-d-k without dropout (Sec. 5.1; Zagoruyko and Komodakis 2016).
+
+    Parameters
+    ----------
+    depth : int
+        Number of layers d, with (d - 4) divisible by 6: 10, 16, 22, 28, 40.
+    width : int >= 1
+        Widening factor k: the three groups have 16 k, 32 k and 64 k channels.
+    num_classes : int >= 2
+    in_channels : 1 or 3
+    mean, std : sequences of `in_channels` floats, optional
+        Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
+
+    Returns
+    -------
+    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16
+
+    Raises
+    ------
+    ValueError
+        For a depth that no Wide-ResNet has, width < 1, fewer than two classes or other channels.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        below = max(10, depth - (depth - 4) % 6)
+        raise ValueError(f"{depth} is no depth of a Wide-ResNet: it must be 6 n + 4 with n >= 1, "
+                         f"such as {below} or {below + 6}")
+    if width < 1:
+        raise ValueError(f"the widening factor is {width}: it must be at least 1")
+    _check_classes(num_classes)
+    if in_channels not in (1, 3):
+        raise ValueError(f"images of {in_channels} channels are not supported: 1 (grey) or 3 (colour)")
+    mean, std = mean or (0.5,) * in_channels, std or (0.5,) * in_channels
+    return WideResNet(depth, width, num_classes, in_channels, mean, std)
+
+
+def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
+    """Multi-layer perceptron for points in [0, 1]^inputs (the toy problem of Sec. 3.4).
+
+    Parameters
+    ----------
+    num_classes : int >= 2
+    hidden : sequence of int, sizes of the hidden layers
+    inputs : int, dimension of the points
+    mean, std : sequences of `inputs` floats, optional
+
+    Returns
+    -------
+    MLP : maps (N, inputs) to logits (N, num_classes)
+    """
+    _check_classes(num_classes)
+    return MLP(inputs, hidden, num_classes, mean or (0.5,) * inputs, std or (0.5,) * inputs)
+
+
+def build(name, num_classes, in_channels=3, mean=None, std=None):
+    """Network from its name as the paper writes it: "W-16-10" (depth 16, width 10) or "mlp-64-64".
+
+    Raises
+    ------
+    ValueError
+        For any other name.
+    """
+    if match := re.fullmatch(r"W-(\d+)-(\d+)", name):
+        return wide_resnet(int(match[1]), int(match[2]), num_classes, in_channels, mean, std)
+    if match := re.fullmatch(r"mlp((?:-\d+)+)", name):
+        return mlp(num_classes, [int(size) for size in match[1][1:].split("-")], in_channels, mean, std)
+    raise ValueError(f'unknown network {name!r}: write "W-depth-width" (such as W-16-4) or "mlp-64-64"')
+
+
+def _check_classes(num_classes):
+    if num_classes < 2:
+        raise ValueError(f"a classifier needs at least 2 classes, not {num_classes}")

@@ -1,0 +1,171 @@
+"""The recipe of one run: everything that decides its weights, validated before any work starts."""
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+
+from helpers.attacks import NORMS, default_step_size
+
+METHODS = ("ce", "pgd", "wpgd")
+SCHEDULES = ("one_cycle", "cosine", "step", "constant")
+PRECISIONS = ("float32", "bf16")
+# Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
+UNUSED = {"ce": ("eps", "norm", "steps", "step_size", "random_start", "cost", "p", "lam"),
+          "pgd": ("cost", "p", "lam"), "wpgd": ()}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Configuration of a training run.  eps, step_size and val_eps are in 1/255, as in the paper.
+
+    Attributes
+    ----------
+    data : data set, see `helpers.data.load`
+    classes : names of the classes to keep, a pair for the problems of Fig. 5; None keeps all
+    ratio, minority : cut class `minority` to `ratio` times the other's size (Sec. 3.2)
+    train_size, val_size, split_seed : see `helpers.data.split`
+    augment : random crops and flips (Sec. 5.1); True, False, or "crop" for crops without flips
+    network : "W-depth-width" or "mlp-a-b"
+    method : "ce" (Eq. 1), "pgd" (Eq. 2) or "wpgd" (Eq. 6)
+    norm, eps, steps, step_size, random_start : of the inner attack; step_size None means 2.5 eps / steps
+    cost, p, lam : of the Wasserstein loss (Eq. 5), for "wpgd"; cost is a spec of `helpers.costs.from_spec`
+    epochs, batch_size, lr, schedule, warmup, momentum, weight_decay : SGD with Nesterov momentum (Sec. 5.1)
+    ema : decay of the exponential moving average of the weights that is kept as the result; 0 switches it off
+    seed : of initialisation, order, augmentation and attack
+    val_every, val_images, val_steps, val_eps : validate every so many epochs: natural error on `val_images`
+        held-out images, adversarial error by PGD; val_eps None means eps
+    precision : "float32" or "bf16" (autocast; BatchNorm and losses stay in float32)
+    """
+
+    data: str
+    epochs: int
+    lr: float
+    network: str = "W-16-1"
+    method: str = "ce"
+    classes: tuple | None = None
+    ratio: float | None = None
+    minority: str | None = None
+    train_size: int | None = None
+    val_size: float | int = 0.1
+    split_seed: int = 0
+    augment: bool | str = False
+    norm: str = "linf"
+    eps: float = 0.0
+    steps: int = 8
+    step_size: float | None = None
+    random_start: bool = True
+    cost: object = None
+    p: float = 1.0
+    lam: float = 10.0
+    batch_size: int = 128
+    schedule: str = "one_cycle"
+    warmup: float = 0.3
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    ema: float = 0.0
+    seed: int = 0
+    val_every: int = 1
+    val_images: int = 500
+    val_steps: int = 10
+    val_eps: float | None = None
+    precision: str = "float32"
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(TrainConfig)
+        for item in dataclasses.fields(self):
+            object.__setattr__(self, item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
+        self._check_choices()
+        self._check_ranges()
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        if self.method != "ce" and self.val_eps is None:
+            object.__setattr__(self, "val_eps", self.eps)
+        for name in UNUSED[self.method]:
+            object.__setattr__(self, name, defaults[name])
+        if self.method != "ce" and self.step_size is None:
+            object.__setattr__(self, "step_size", default_step_size(self.eps, self.steps))
+
+    def _check_choices(self):
+        for name, allowed in (("method", METHODS), ("norm", NORMS), ("schedule", SCHEDULES),
+                              ("precision", PRECISIONS), ("augment", (True, False, "crop"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(str, allowed))}")
+        if self.method == "wpgd" and self.cost is None:
+            raise ValueError('method "wpgd" needs a cost: "wordnet:path", "linear_boundary", a CSV, or a CostMatrix')
+        if (self.ratio is None) != (self.minority is None):
+            raise ValueError("ratio and minority belong together: say how far to cut, and which class")
+        if self.classes is not None and self.minority is not None and self.minority not in self.classes:
+            raise ValueError(f"minority = {self.minority!r} is none of the classes {self.classes}")
+
+    def _check_ranges(self):
+        for name, low in (("eps", 0), ("val_eps", 0), ("weight_decay", 0), ("steps", 0), ("val_steps", 0),
+                          ("epochs", 1), ("batch_size", 1), ("val_every", 1), ("val_images", 1), ("p", 0)):
+            value = getattr(self, name)
+            if value is not None and not (value >= low and math.isfinite(value)):
+                raise ValueError(f"{name} = {value}: it must be a finite number >= {low}")
+        for name in ("lr", "lam"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
+        for name in ("warmup", "ema", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: it must lie in [0, 1)")
+
+    @property
+    def label(self):
+        """Short readable name, such as "cifar10 W-16-1 WPGD p=2.5 eps=4 seed=0"."""
+        words = [self.data.rstrip("/").split("/")[-1], *(["-".join(self.classes)] if self.classes else []),
+                 *([f"ratio={self.ratio:g}"] if self.ratio else []), self.network, self.method.upper()]
+        words += [f"p={self.p:g}"] if self.method == "wpgd" else []
+        words += [f"eps={self.eps:g}"] if self.method != "ce" else []
+        return " ".join([*words, f"seed={self.seed}"])
+
+    def to_dict(self):
+        """All fields, JSON-able; a cost object is represented by its name and digest."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        if hasattr(self.cost, "digest"):
+            values["cost"] = f"{self.cost.name}@{self.cost.digest}"
+        if math.isinf(self.lam):
+            values["lam"] = "inf"
+        return json.loads(json.dumps(values))
+
+
+def configure(*parts, **overrides):
+    """A `TrainConfig` from dictionaries, later ones winning: recipe, data set, what this run varies.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no field (the nearest is suggested), a value of the wrong type or out of range.
+    """
+    merged = {}
+    for part in (*parts, overrides):
+        merged.update(part)
+    names = [item.name for item in dataclasses.fields(TrainConfig)]
+    for name in merged:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            raise ValueError(f"{name!r} is no setting of a training run" + (f"; did you mean {near[0]!r}?" if near else
+                             f"; the settings are {', '.join(names)}"))
+    for name in ("data", "epochs", "lr"):
+        if name not in merged:
+            raise ValueError(f"a training run needs {name!r}: add it to the recipe or the data set's settings")
+    return TrainConfig(**merged)
+
+
+def _typed(name, value, hint):
+    """`value` as a field's type, or an error that names the field; an int is a float, a list a tuple."""
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if object in allowed or type(value) in allowed or (value is None and type(None) in allowed):
+        return value
+    if name == "lam" and value == "inf":
+        return math.inf
+    if float in allowed and type(value) is int:
+        return float(value)
+    if tuple in allowed and isinstance(value, list | tuple):
+        return tuple(str(entry) for entry in value)
+    if str in allowed and type(value) is int and name == "minority":
+        return str(value)
+    expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in allowed)
+    raise ValueError(f"{name} = {value!r} is of type {type(value).__name__}: it must be {expected}")

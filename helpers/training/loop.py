@@ -1,0 +1,316 @@
+"""The training loop (Eq. 1, 2 and 6) and what surrounds it."""
+import copy
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from helpers import attacks, costs, data, losses, models
+from helpers.training import store as runs
+from helpers.training.progress import Progress
+from helpers.training.provenance import provenance
+
+
+class OutOfTime(Exception):
+    """The time that `train` was given does not allow another epoch; the run resumes from its checkpoint."""
+
+
+@dataclass
+class Job:
+    """A config with its data, cost matrix, and folder."""
+
+    config: object
+    dataset: data.Dataset
+    parts: data.Split
+    cost: object
+    facts: dict
+    folder: Path
+
+
+@dataclass
+class State:
+    """All that changes while training; what a checkpoint holds."""
+
+    model: torch.nn.Module
+    average: torch.nn.Module | None
+    optimizer: torch.optim.Optimizer
+    order: torch.Generator
+    noise: torch.Generator
+    rows: list
+    epoch: int = 0
+    seconds: float = 0.0
+
+
+def train(config, *, data_root=None, store=None, progress=True, compile="auto", deadline=None):
+    """Train a model, or load it if this config was trained before, or resume it if that was interrupted.
+
+    Parameters
+    ----------
+    config : TrainConfig, see `configure`
+    data_root : folder of the data sets, default `data.default_root()`
+    store : folder of the runs, default `default_store()`
+    progress : bool, show a bar (notebook) or a line an epoch (log)
+    compile : True, False, or "auto": compile the network where a compiler exists and the run is long enough to
+        pay for it.  It changes rounding, not the recipe, and so is no part of the config
+    deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For data, classes or costs that do not fit the config, before training starts.
+    OutOfTime
+    """
+    from accelerate import Accelerator
+    accelerator = Accelerator()
+    job = prepare(config, data_root, store)
+    device = accelerator.device
+    if runs.finished(job.folder):
+        model = _new_model(job).to(device)
+        rows, metrics = runs.read(job.folder, model)
+        run = _run(job, model, rows, metrics, device, loaded=True)
+        if progress and accelerator.is_main_process:
+            print(f"{config.label}: found, {_summary(metrics)}")
+        return run
+    state = _start(job, accelerator)
+    resumed = _resume(job, state)
+    step = _Step(job, state, accelerator, compile)
+    bar = Progress(config.label, config.epochs, state.epoch, show=progress and accelerator.is_main_process)
+    with bar:
+        while state.epoch < config.epochs:
+            began = time.perf_counter()
+            loss = step.epoch()
+            state.epoch += 1
+            lasted = time.perf_counter() - began
+            state.seconds += lasted
+            if state.epoch % config.val_every == 0 or state.epoch == config.epochs:
+                state.rows.append(_validate(job, state, loss, device))
+                bar.update(state.epoch, state.rows[-1])
+            if accelerator.is_main_process and state.epoch < config.epochs:
+                _checkpoint(job, state)
+                if deadline is not None and time.monotonic() + 1.1 * lasted > deadline:
+                    raise OutOfTime(f"{config.label}: stopped after epoch {state.epoch} of {config.epochs}")
+    metrics = _finish(job, state, resumed, accelerator)
+    if progress and accelerator.is_main_process:
+        print(f"{config.label}: {_summary(metrics)}")
+    return _run(job, state.average or state.model, state.rows, metrics, device)
+
+
+def prepare(config, data_root=None, store=None):
+    """Load and check all that a config names; nothing is trained.  Returns a `Job`."""
+    dataset = data.load(config.data, data_root)
+    if config.classes is not None:
+        dataset = data.select_classes(dataset, config.classes)
+    parts = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
+    if config.ratio is not None:
+        if config.minority not in dataset.classes:
+            raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
+        minority = dataset.classes.index(config.minority)
+        parts.train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
+    cost = costs.from_spec(config.cost, dataset) if config.method == "wpgd" else None
+    facts = runs.identity(config, dataset.fingerprint, cost)
+    return Job(config, dataset, parts, cost, facts, runs.folder_of(store or runs.default_store(), config, facts))
+
+
+class _Step:
+    """One epoch of steps, with everything that a step needs at hand."""
+
+    def __init__(self, job, state, accelerator, compile):
+        config, device = job.config, accelerator.device
+        self.job, self.state, self.accelerator = job, state, accelerator
+        train = job.parts.train
+        flip = config.augment is True
+        self.batches = data.Augment(job.dataset.x_train[train].to(device), 4 if config.augment else 0, flip)
+        self.labels = job.dataset.y_train[train].to(device)
+        self.ready, state.optimizer = accelerator.prepare(state.model, state.optimizer)
+        self.network = state.model
+        if compile_pays(compile, job, device):
+            # The attack and the training step become one graph each; DDP's hooks stay outside.
+            self.network = torch.compile(state.model)
+            self.ready = self.network if accelerator.num_processes == 1 else self.ready
+        self.attack = _attack(job, state)
+        self.size = max(1, min(config.batch_size, len(train)) // accelerator.num_processes)
+        self.share = (accelerator.process_index, accelerator.num_processes)
+
+    def epoch(self):
+        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
+        config, state, total = self.job.config, self.state, 0.0
+        state.model.train()
+        order = torch.randperm(len(self.labels), generator=state.order)[self.share[0]::self.share[1]]
+        batches = [part for part in order.split(self.size) if len(part) == self.size]
+        for index, part in enumerate(batches):
+            rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            x, y = data.to_float(self.batches(part, state.order)), self.labels[part.to(self.labels.device)]
+            with autocast(config, x.device):
+                if self.attack is not None:
+                    x = self.attack(self.network, x, y)
+                loss = losses.cross_entropy(self.ready(x).float(), y).mean()
+            state.optimizer.zero_grad(set_to_none=True)
+            self.accelerator.backward(loss)
+            state.optimizer.step()
+            if state.average is not None:
+                _average(state, config.ema)
+            total += loss.detach()  # stays on the device: reading it would make every step wait
+        return float(total) / len(batches)
+
+
+def _attack(job, state):
+    """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or on the Wasserstein loss (Eq. 6)."""
+    config = job.config
+    if config.method == "ce" or config.eps == 0:
+        return None
+    loss = losses.cross_entropy
+    if config.method == "wpgd":
+        loss = losses.WassersteinLoss(job.cost, config.p, config.lam)
+    return partial(attacks.pgd, loss=lambda logits, labels: loss(logits.float(), labels), eps=config.eps / 255,
+                   step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
+                   random_start=config.random_start, generator=state.noise, counters=attacks.AttackCounters(),
+                   check=False)
+
+
+def learning_rate(config, progress):
+    """Learning rate at `progress` in [0, 1) of the run.
+
+    one_cycle: linear to `lr` over the first `warmup`, linear to 0 over the rest (Smith 2018);
+    cosine: the same with half a cosine; step: divided by 10 at 1/2 and 3/4; constant.
+    """
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
+    if progress < config.warmup:
+        return config.lr * max(progress / config.warmup, 0.01)
+    rest = (progress - config.warmup) / (1 - config.warmup)
+    return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
+
+
+def compile_pays(choice, job, device):
+    """Whether to compile the network: as told, or for long runs of image models where a compiler exists."""
+    if choice != "auto":
+        return bool(choice)
+    return False
+
+
+@contextmanager
+def autocast(config, device):
+    """bf16 where the config asks for it; parameters and BatchNorm statistics stay in float32."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        yield
+
+
+def _new_model(job):
+    """The network with the weights that the seed gives, whatever state the global generator is in."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.config.seed)
+        model = models.build(job.config.network, job.dataset.num_classes, job.dataset.in_channels, job.dataset.mean,
+                             job.dataset.std)
+    return model if job.dataset.image_size is None else model.to(memory_format=torch.channels_last)
+
+
+def _start(job, accelerator):
+    config, device = job.config, accelerator.device
+    model = _new_model(job).to(device)
+    average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum,
+                                nesterov=config.momentum > 0, weight_decay=config.weight_decay, fused=device.type == "cuda")
+    # Processes share the order of the images and differ in the attack's random starts.
+    noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
+    return State(model, average, optimizer, torch.Generator().manual_seed(config.seed), noise, [])
+
+
+@torch.no_grad()
+def _average(state, decay):
+    """Exponential moving average of the weights; BatchNorm's statistics are averages already and are copied."""
+    torch._foreach_lerp_(list(state.average.parameters()), list(state.model.parameters()), 1 - decay)
+    for mean, value in zip(state.average.buffers(), state.model.buffers()):
+        mean.copy_(value)
+
+
+def _validate(job, state, loss, device):
+    """A row of the history: natural and adversarial error on held-out training images, never on test."""
+    config = job.config
+    model = state.average or state.model
+    held = job.parts.validation[:config.val_images]
+    x, y = job.dataset.x_train[held].to(device), job.dataset.y_train[held].to(device)
+    errors = [_error(model, x, y)]
+    if config.val_eps:
+        eps = config.val_eps / 255
+        errors.append(_error(model, x, y, attacks.PGD(eps, config.val_steps, norm=config.norm)))
+    rate = learning_rate(config, (state.epoch - 1e-9) / config.epochs)
+    return {"epoch": state.epoch, "lr": round(rate, 6), "train_loss": round(loss, 6), "val_ne": round(errors[0], 4),
+            "val_ae": round(errors[1], 4) if len(errors) > 1 else math.nan, "seconds": round(state.seconds, 2)}
+
+
+def _error(model, x, y, attack=None, size=250):
+    """Error in %, of `model` in eval mode; its mode is put back."""
+    wrong = 0
+    with attacks.frozen(model):
+        for images, labels in zip(x.split(size), y.split(size)):
+            images = data.to_float(images).contiguous(memory_format=torch.channels_last) if x.ndim == 4 else images
+            if attack is not None:
+                images = attack(model, images, labels, attacks.AttackCounters())
+            with torch.no_grad():
+                wrong = wrong + (model(images).argmax(dim=1) != labels).sum()
+    return 100 * float(wrong) / len(y)
+
+
+def _checkpoint(job, state):
+    runs.save_checkpoint(job.folder, {
+        "epoch": state.epoch, "seconds": state.seconds, "rows": state.rows, "model": state.model.state_dict(),
+        "average": state.average.state_dict() if state.average else None, "optimizer": state.optimizer.state_dict(),
+        "order": state.order.get_state(), "noise": state.noise.get_state(), "facts": job.facts})
+
+
+def _resume(job, state):
+    """Put a checkpoint of the same run into `state`; returns the epoch it was written after, or 0."""
+    saved = runs.load_checkpoint(job.folder)
+    if saved is None or saved["facts"] != job.facts:
+        return 0
+    state.model.load_state_dict(saved["model"])
+    if state.average is not None:
+        state.average.load_state_dict(saved["average"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.order.set_state(saved["order"])
+    state.noise.set_state(saved["noise"])
+    state.epoch, state.seconds, state.rows = saved["epoch"], saved["seconds"], saved["rows"]
+    return state.epoch
+
+
+def _finish(job, state, resumed, accelerator):
+    final = {name: state.rows[-1][name] for name in ("train_loss", "val_ne", "val_ae")}
+    if not math.isfinite(final["train_loss"]):
+        raise ValueError(f"{job.config.label}: training diverged (loss {final['train_loss']}); "
+                         f"lower lr = {job.config.lr}")
+    images = len(job.parts.train)
+    metrics = {**final, "seconds": round(state.seconds, 1), "epochs": state.epoch, "train_images": images,
+               "images_per_second": round(images * state.epoch / max(state.seconds, 1e-9), 1),
+               "parameters": sum(parameter.numel() for parameter in state.model.parameters())}
+    if accelerator.is_main_process:
+        facts = {**provenance(accelerator.device), "seed": job.config.seed, "seconds": metrics["seconds"],
+                 "processes": accelerator.num_processes, "resumed_after_epoch": resumed}
+        runs.write(job.folder, job.facts, job.cost, state.rows, metrics, facts,
+                   (state.average or state.model).state_dict())
+    accelerator.wait_for_everyone()
+    return metrics
+
+
+def _run(job, model, rows, metrics, device, loaded=False):
+    held = job.parts.validation
+    validation = (job.dataset.x_train[held], job.dataset.y_train[held])
+    return runs.Run(job.config, model.to(device).eval(), job.dataset, validation, job.cost, metrics, job.folder, loaded,
+                    rows)
+
+
+def _summary(metrics):
+    attacked = "" if math.isnan(metrics["val_ae"]) else f", AE {metrics['val_ae']:.1f} %"
+    return (f"NE {metrics['val_ne']:.1f} %{attacked} on validation, {metrics['epochs']} epochs, "
+            f"{metrics['seconds']:.0f} s")
