@@ -1,0 +1,330 @@
+"""Measure the decision boundaries of a 2-d classifier: what Fig. 8 and 9 draw and Sec. 3.4 claims.
+
+The model maps points of the unit square to logits. The boundary of a pair of classes (i, j) is the part
+of the curve z_i = z_j where i and j have the two largest logits. All lengths are in units of the square's
+side, curvatures in its inverse. Geometry is done in float64 on a copy of the model.
+"""
+
+import copy
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .checks import as_images, as_labels
+from .predict import eval_mode
+
+
+class DecisionGrid(NamedTuple):
+    """Logits on a regular grid over the unit square; [row, column] is [y, x], as plotting expects."""
+
+    predictions: np.ndarray
+    """(R, R) int64: the predicted class."""
+    logits: np.ndarray
+    """(R, R, K) float64."""
+    axis: np.ndarray
+    """(R,) float64: the coordinates of columns and rows, 0 to 1."""
+
+
+def _exact(model):
+    """Return a float64 copy of the model, so that the original keeps its type, mode and gradients."""
+    model = copy.deepcopy(model)
+    return model.double().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
+
+
+def _logits(model, points):
+    """Return the float64 logits of (N, 2) points as an (N, K) array."""
+    with eval_mode(model), torch.no_grad():
+        logits = model(torch.as_tensor(points, dtype=torch.float64, device=_device(model)))
+    if logits.ndim != 2 or len(logits) != len(points) or logits.shape[1] < 2:
+        raise ValueError(f"the model must map (N, 2) points to (N, K) logits, got {tuple(logits.shape)}.")
+    logits = logits.double().cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise ValueError("the model's logits are not finite on the unit square; did the training diverge?")
+    return logits
+
+
+def _device(model):
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
+    first = next(parameters, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _as_points(points):
+    """Return (N, 2) float64 points, checked to lie in the unit square."""
+    points = as_images(points)
+    if points.ndim != 2 or points.shape[1] != 2 or not points.dtype.is_floating_point:
+        raise ValueError(f"points must be floats of shape (N, 2), got {points.dtype} {tuple(points.shape)}.")
+    return points.detach().cpu().double().numpy()
+
+
+def _as_pair(pair, num_classes):
+    i, j = sorted(int(k) for k in pair)
+    if not 0 <= i < j < num_classes:
+        raise ValueError(f"a pair must name two classes in 0..{num_classes - 1}, got {tuple(pair)}.")
+    return i, j
+
+
+def decision_grid(model, resolution=200):
+    """Return predictions and logits on a `resolution` x `resolution` grid over the unit square.
+
+    Returns
+    -------
+    DecisionGrid
+        predictions (R, R), logits (R, R, K), axis (R,).
+    """
+    if resolution < 2:
+        raise ValueError(f"resolution must be at least 2, got {resolution}.")
+    axis = np.linspace(0.0, 1.0, resolution)
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    logits = _logits(_exact(model), points).reshape(resolution, resolution, -1)
+    return DecisionGrid(logits.argmax(axis=-1), logits, axis)
+
+
+def boundary_segments(model, pair, resolution=200, *, grid=None):
+    """Return the boundary between two classes as polylines.
+
+    Marching squares finds where the grid's edges cross z_i = z_j, bisection moves each crossing onto the
+    curve, and the curve is cut where a third class takes over.
+
+    Parameters
+    ----------
+    model : callable
+        Maps (N, 2) points in the unit square to (N, K) logits.
+    pair : (int, int)
+    resolution : int
+        Points a side of the grid; a detail smaller than a cell is not seen.
+    grid : DecisionGrid, optional
+        The model's `decision_grid`, if it is known already; `resolution` is then ignored.
+
+    Returns
+    -------
+    list of (n, 2) float64 arrays, n >= 2
+        Each a connected piece, (x, y) a row; a closed one ends where it starts. Empty if the two classes
+        do not meet inside the square.
+    """
+    from contourpy import contour_generator
+
+    grid = decision_grid(model, resolution) if grid is None else grid
+    i, j = _as_pair(pair, grid.logits.shape[-1])
+    model = _exact(model)
+    lines = contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0)
+    pieces = []
+    for line in lines:
+        line = _bisect(model, line, (i, j), len(grid.axis))
+        line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
+        if len(line) > 1:
+            pieces += _where_on_top(line, _margin(_logits(model, line), i, j))
+    return pieces
+
+
+def _bisect(model, line, pair, resolution, steps=40):
+    """Move each vertex along its grid edge onto z_i = z_j; linear interpolation alone is too rough.
+
+    Its errors change from cell to cell, so that they would dominate the turning angles.
+    """
+    i, j = pair
+    cells = line * (resolution - 1)
+    off_grid = np.abs(cells - np.round(cells))
+    rows, along = np.arange(len(line)), off_grid.argmax(axis=1)
+    low, high = np.round(cells), np.round(cells)
+    low[rows, along], high[rows, along] = np.floor(cells[rows, along]), np.ceil(cells[rows, along])
+    low, high = low / (resolution - 1), high / (resolution - 1)
+    start = np.sign(np.subtract(*_logits(model, low).T[[i, j]]))
+    for _ in range(steps):
+        middle = (low + high) / 2
+        same = np.sign(np.subtract(*_logits(model, middle).T[[i, j]])) == start
+        low[same], high[~same] = middle[same], middle[~same]
+    moved = (low + high) / 2
+    if np.array_equal(line[0], line[-1]):
+        moved[-1] = moved[0]
+    return moved
+
+
+def _margin(logits, i, j):
+    """Return by how much the lower of z_i, z_j exceeds every other logit; infinite with two classes."""
+    others = np.delete(logits, (i, j), axis=1)
+    return np.minimum(logits[:, i], logits[:, j]) - others.max(axis=1, initial=-np.inf)
+
+
+def _where_on_top(line, margin):
+    """Return the pieces of a polyline where margin > 0, cut between vertices by linear interpolation."""
+    on_top = margin > 0
+    if on_top.all():
+        return [line]
+    if np.array_equal(line[0], line[-1]):
+        # Start a loop where it is hidden, so that no visible piece is cut at an arbitrary start.
+        shift = int(np.argmin(on_top))
+        order = np.append(np.roll(np.arange(len(line) - 1), -shift), shift)
+        line, margin, on_top = line[order], margin[order], on_top[order]
+    pieces, current = [], []
+    for k, visible in enumerate(on_top):
+        if k and visible != on_top[k - 1]:
+            share = margin[k - 1] / (margin[k - 1] - margin[k])
+            current.append(line[k - 1] + share * (line[k] - line[k - 1]))
+        if visible:
+            current.append(line[k])
+        elif current:
+            pieces.append(np.array(current))
+            current = []
+    pieces.append(np.array(current))
+    return [piece for piece in pieces if len(piece) > 1]
+
+
+def boundary_length(segments):
+    """Return the total length of a pair's boundary, 0.0 if it has none."""
+    return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in segments))
+
+
+def boundary_curvature(segments, spacing=0.02):
+    """Return the mean absolute curvature of a pair's boundary, weighted by arc length.
+
+    The turning angles between chords of at least `spacing`, summed and divided by the length that they
+    cover: 1/r for a circle of radius r, 0 for a line, and defined for the polygons of a ReLU network,
+    whose curvature sits in corners. Bends smaller than `spacing` are not seen.
+
+    Returns
+    -------
+    float
+        NaN without a boundary, or if every piece is shorter than two chords.
+    """
+    turning = length = 0.0
+    for line in segments:
+        closed = len(line) > 3 and np.array_equal(line[0], line[-1])
+        chords = np.diff(_thin(line, spacing), axis=0)
+        if closed:
+            chords = np.append(chords, chords[:1], axis=0)
+        sizes = np.linalg.norm(chords, axis=1)
+        before, after = chords[:-1], chords[1:]
+        cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+        turning += np.abs(np.arctan2(cross, (before * after).sum(axis=1))).sum()
+        length += (sizes[:-1] + sizes[1:]).sum() / 2
+    return float(turning / length) if length > 0 else float("nan")
+
+
+def _thin(line, spacing):
+    """Return the vertices that are at least `spacing` from the one kept before, and always both ends."""
+    kept = [0]
+    for k in range(1, len(line)):
+        if np.linalg.norm(line[k] - line[kept[-1]]) >= spacing:
+            kept.append(k)
+    if kept[-1] != len(line) - 1:
+        # The last chord would be too short to have a reliable direction: merge it with the one before.
+        kept = [*(kept[:-1] if len(kept) > 1 else kept), len(line) - 1]
+    return line[kept]
+
+
+def boundary_distance(points, segments):
+    """Return the Euclidean distance of each point to a pair's boundary.
+
+    Parameters
+    ----------
+    points : (N, 2) floats in the unit square
+    segments : list of (n, 2) arrays
+        From `boundary_segments`.
+
+    Returns
+    -------
+    (N,) float64 array; infinite if there is no boundary.
+    """
+    points = _as_points(points)
+    nearest = np.full(len(points), np.inf)
+    for line in segments:
+        start, step = line[:-1], np.diff(line, axis=0)
+        offset = points[:, None] - start
+        square = np.maximum((step**2).sum(axis=1), np.finfo(float).tiny)
+        share = np.clip((offset * step).sum(axis=2) / square, 0.0, 1.0)
+        gaps = np.linalg.norm(offset - share[..., None] * step, axis=2)
+        nearest = np.minimum(nearest, gaps.min(axis=1))
+    return nearest
+
+
+def robust_radius(model, points, labels, resolution=200):
+    """Return the L2 distance that each point can move inside the square before it is misclassified.
+
+    Returns
+    -------
+    (N,) float64 array
+        0 for a point that is misclassified already, infinite if there is no boundary at all.
+    """
+    grid = decision_grid(model, resolution)
+    points = _as_points(points)
+    num_classes = grid.logits.shape[-1]
+    labels = as_labels(labels, len(points), num_classes).numpy(force=True)
+    pairs = combinations(range(num_classes), 2)
+    segments = [line for pair in pairs for line in boundary_segments(model, pair, grid=grid)]
+    right = _logits(_exact(model), points).argmax(axis=1) == labels
+    return np.where(right, boundary_distance(points, segments), 0.0)
+
+
+def gradient_alignment(model, points, labels, pair):
+    """Return the mean |cos| between the gradient of z_i - z_j and the direction between the class means.
+
+    Sec. 3.4: after robust training "gradients are more aligned to the vector which connect two classes".
+
+    Parameters
+    ----------
+    model : callable
+        Maps (N, 2) points to (N, K) logits.
+    points : (N, 2) floats in the unit square
+    labels : (N,) integers
+        The gradients are taken at the points of the two classes.
+    pair : (int, int)
+
+    Returns
+    -------
+    float in [0, 1]
+        Points where the gradient vanishes have no direction and are left out; NaN if all are.
+
+    Raises
+    ------
+    ValueError
+        If a class of the pair has no point, or both have the same mean.
+    """
+    points = _as_points(points)
+    labels = as_labels(labels, len(points)).numpy(force=True)
+    i, j = sorted(pair)
+    if not ((labels == i).any() and (labels == j).any()):
+        raise ValueError(f"class {i} or {j} has no point, so there is no direction between their means.")
+    direction = points[labels == i].mean(axis=0) - points[labels == j].mean(axis=0)
+    if not direction.any():
+        raise ValueError(f"classes {i} and {j} have the same mean, so there is no direction between them.")
+    model = _exact(model)
+    x = torch.as_tensor(points[np.isin(labels, (i, j))], device=_device(model)).requires_grad_()
+    with eval_mode(model), torch.enable_grad():
+        logits = model(x)
+        (gradient,) = torch.autograd.grad((logits[:, i] - logits[:, j]).sum(), x)
+    gradient = gradient.cpu().numpy()
+    norms = np.linalg.norm(gradient, axis=1)
+    if not norms.any():
+        return float("nan")
+    moving = norms > 0
+    return float(np.mean(np.abs(gradient[moving] @ direction) / norms[moving]) / np.linalg.norm(direction))
+
+
+def measure_boundaries(model, points, labels, resolution=200):
+    """Measure the boundary of every pair of classes (the numbers behind Fig. 8 and 9).
+
+    Returns
+    -------
+    list of dict, a pair each
+        pair (i, j), length, curvature, mean_distance and min_distance of the points of both classes to
+        the boundary, alignment. Without a boundary: length 0, curvature NaN, distances infinite.
+    """
+    grid = decision_grid(model, resolution)
+    points = _as_points(points)
+    labels = as_labels(labels, len(points), grid.logits.shape[-1]).numpy(force=True)
+    rows = []
+    for pair in combinations(range(grid.logits.shape[-1]), 2):
+        segments = boundary_segments(model, pair, grid=grid)
+        distance = boundary_distance(points[np.isin(labels, pair)], segments)
+        rows.append({
+            "pair": pair,
+            "length": boundary_length(segments),
+            "curvature": boundary_curvature(segments),
+            "mean_distance": float(distance.mean()),
+            "min_distance": float(distance.min()),
+            "alignment": gradient_alignment(model, points, labels, pair),
+        })  # fmt: skip
+    return rows
