@@ -3,8 +3,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from helpers.data.dataset import Dataset
-
 
 @dataclass
 class Split:

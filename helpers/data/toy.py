@@ -11,7 +11,7 @@ import torch
 from helpers.data.dataset import Dataset
 
 
-def pinwheel(train=300, test=300, seed=0, reach=0.30, spread=0.085, thickness=0.055, rate=2.6):
+def pinwheel(train=300, test=300, seed=0, reach=0.30, spread=0.07, thickness=0.05, rate=2.2):
     """Points of three curved arms in the unit square.
 
     Parameters

@@ -221,7 +221,8 @@ def _start(job, accelerator):
     model = _new_model(job).to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
     optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum,
-                                nesterov=config.momentum > 0, weight_decay=config.weight_decay, fused=device.type == "cuda")
+                                nesterov=config.momentum > 0, weight_decay=config.weight_decay,
+                                fused=device.type == "cuda")
     # Processes share the order of the images and differ in the attack's random starts.
     noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
     return State(model, average, optimizer, torch.Generator().manual_seed(config.seed), noise, [])
