@@ -19,12 +19,11 @@ is_fresh() { [[ -f $venv/stamp && $(wanted_stamp) == "$(<"$venv/stamp")" ]]; }
 is_here() { [[ -f $venv/stamp && $(wanted_stamp | head -n 1) == "$(head -n 1 -- "$venv/stamp")" ]]; }
 
 find_base() {
-  local name
+  local name ask='import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys._base_executable)'
   for name in "$candidate" python3 python3.13 python3.12 python3.11; do
-    base=$("$name" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys._base_executable)' 2>/dev/null) &&
-      return
+    if base=$("$name" -c "$ask" 2>/dev/null); then return; fi
   done
-  die "needs Python 3.11 or newer and finds none: install one (Debian, Ubuntu: apt install python3 python3-venv)."
+  die "finds no Python 3.11 or newer: install one (Debian, Ubuntu: apt install python3 python3-venv)."
 }
 
 # On a terminal pip's last line is shown in place; the log has it all.
@@ -36,13 +35,14 @@ show() {
 pip_install() { # PYTHON ARGUMENTS
   local python=$1; shift
   (cd -- "$repo" && "$python" -m pip install --no-input "$@" 2>&1) | tee -- "$log" | show ||
-    die "pip could not install the packages: $(grep -m 1 ERROR -- "$log" || echo it stopped early). Whole log: $log"
+    die "pip could not install the packages: $(grep -m 1 ERROR -- "$log" || echo 'it stopped'). Whole log: $log"
 }
 
 set_up() {
   local base
   find_base
-  [[ $mode != run ]] || "$base" "$runner/cli.py" "$@" || exit # a misspelt option is told before the installation
+  # A misspelt option is told before the installation, not after it.
+  [[ $mode != run ]] || "$base" "$runner/cli.py" "$@" || exit
   if command -v flock >/dev/null; then exec 9>"$repo/.install.lock"; flock 9; fi
   if is_fresh; then return; fi # another start has just done it
   say "Installing the pinned packages into $venv (once, some minutes; log: $log)"
@@ -65,8 +65,8 @@ case ${1:-} in --lab | --test) mode=${1#--}; shift ;; esac
 # The active environment is used as it is where it meets the pins, else .venv.
 python=$venv/bin/python
 active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
-candidate=$active/bin/python
-[[ -n $active && -x $candidate ]] || candidate=$(command -v python3 || echo python3)
+[[ -x $active/bin/python ]] || active=
+if [[ -n $active ]]; then candidate=$active/bin/python; else candidate=python3; fi
 ready=1
 if [[ $active != "$venv" ]]; then
   lacks=$("$candidate" "$runner/environment.py" 2>/dev/null) && ready=0 || ready=$?
@@ -79,7 +79,7 @@ fi
 if [[ $ready == 0 ]]; then
   python=$candidate
 else
-  [[ -z $active || $active == "$venv" ]] || say "Not using the active environment $active: ${lacks:-wpgd is not in it}."
+  [[ -z $active || $active == "$venv" ]] || say "Not using the active environment $active: ${lacks:-it does not run}."
   is_fresh || set_up "$@"
 fi
 

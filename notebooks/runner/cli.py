@@ -11,7 +11,17 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 USAGE = Path(__file__).with_name("usage.txt")
-OPTIONS = ("--profile", "--data-root", "--results", "--only", "--from", "--keep-going", "--lab", "--test", "--help")
+OPTIONS = (
+    "--profile",
+    "--data-root",
+    "--results",
+    "--only",
+    "--from",
+    "--keep-going",
+    "--lab",
+    "--test",
+    "--help",
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -124,7 +124,9 @@ class _Execution:
             )
         except papermill.PapermillExecutionError as error:
             self.error = error
-        except Exception as error:  # the kernel died, or did not start: mark the cell as papermill does for others
+        except (
+            Exception
+        ) as error:  # the kernel died, or did not start: mark the cell as papermill does for others
             self.error = error
             if self._started():
                 self._started()[-1].metadata.papermill["exception"] = True
@@ -151,7 +153,9 @@ class _Execution:
         message = " ".join(message.split())
         if "Kernel died" in message:
             message += ". Most often the memory was too small: see the profile's batch and data sizes."
-        return f"{self._failing_cell()}  {message}\n  executed copy, with the failing cell linked: {self.copy}"
+        return (
+            f"{self._failing_cell()}  {message}\n  executed copy, with the failing cell linked: {self.copy}"
+        )
 
     def _failing_cell(self):
         """Return the number of the failing cell in the source notebook and its first line, or nothing."""

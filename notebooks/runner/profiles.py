@@ -95,7 +95,9 @@ def _read(path):
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"profile {path} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
-        raise ValueError(f"profile {path} must be a mapping with the keys name, description, common, notebooks.")
+        raise ValueError(
+            f"profile {path} must be a mapping with the keys name, description, common, notebooks."
+        )
     return content
 
 
@@ -109,7 +111,9 @@ def _name(content, path, repo):
         raise ValueError(f"the name {name!r} must be letters, digits, '.', '_' or '-': it names a folder.")
     bundled = repo / "notebooks" / "profiles" / f"{name}.yaml"
     if bundled.is_file() and not bundled.samefile(path):
-        raise ValueError(f"the name {name!r} is that of {bundled}, whose results it would overwrite; choose another.")
+        raise ValueError(
+            f"the name {name!r} is that of {bundled}, whose results it would overwrite; choose another."
+        )
     return name
 
 
@@ -146,12 +150,13 @@ def _mapping(content, key):
 
 def _check_parameter(notebook, key, value, defaults, fields):
     if key in FROM_COMMAND_LINE:
-        raise ValueError(f"{notebook}: {key!r} is set by the command line (see ./run_all.sh --help); remove it.")
+        raise ValueError(
+            f"{notebook}: {key!r} is set by the command line (see ./run_all.sh --help); remove it."
+        )
     if key not in defaults:
         own = [name for name in defaults if name not in FROM_COMMAND_LINE]
-        raise ValueError(
-            f"{notebook} declares no parameter {key!r}.{suggest(key, own)} It declares {', '.join(own) or 'none'}."
-        )
+        known = ", ".join(own) or "none"
+        raise ValueError(f"{notebook} declares no parameter {key!r}.{suggest(key, own)} It declares {known}.")
     parameters.check(value, defaults[key], f"{notebook}: {key}", fields)
 
 

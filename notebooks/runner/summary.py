@@ -40,7 +40,9 @@ def report(outcomes, results, started, seconds):
     failed = [outcome.name for outcome in outcomes if outcome.status == "failed"]
     if failed:
         parts.append(f"FAILED: {', '.join(failed)} (see above, and the copies in executed/)")
-    parts.append(f"Total {clock(seconds)}, peak memory of a notebook {peak_memory():.1f} GiB. Look in {results}")
+    parts.append(
+        f"Total {clock(seconds)}, peak memory of a notebook {peak_memory():.1f} GiB. Look in {results}"
+    )
     return "\n".join(parts)
 
 
@@ -56,7 +58,9 @@ def _written(outcomes, results, started):
         kind: {path.stem for path in (results / kind).glob(f"*{suffix}") if path.stat().st_mtime >= started}
         for kind, suffix in (("figures", ".png"), ("tables", ".csv"))
     }
-    lines = [f"{kind.capitalize():<9}{len(names)} written to {results / kind}" for kind, names in fresh.items()]
+    lines = [
+        f"{kind.capitalize():<9}{len(names)} written to {results / kind}" for kind, names in fresh.items()
+    ]
     owed = {name for outcome in outcomes for name in OWED.get(outcome.name, ())}
     missing = sorted(owed - fresh["figures"] - fresh["tables"])
     if missing:
@@ -72,10 +76,10 @@ def _claims(path, started):
         rows = list(csv.DictReader(file))
     wide = max((len(row["id"]) for row in rows), default=0)
     room = max(shutil.get_terminal_size((110, 24)).columns - wide - 18, 30)
-    lines = [
-        f"  {row['id']:<{wide}}  {row['verdict']:<13} {textwrap.shorten(row['statement'], room, placeholder='…')}"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        statement = textwrap.shorten(row["statement"], room, placeholder="…")
+        lines.append(f"  {row['id']:<{wide}}  {row['verdict']:<13} {statement}")
     counts = Counter(row["verdict"] for row in rows)
     total = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     return [f"Claims of the paper at this profile: {total or 'none'}", *lines, ""]

@@ -1,0 +1,183 @@
+"""What a run keeps, reports and returns, on notebooks of two or three cells."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from unittest import mock
+
+import pytest
+from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
+
+from runner import execute, live, summary
+from runner.__main__ import main
+
+WRITES = """
+import csv, json, os, pathlib
+folder = pathlib.Path(results) / profile
+for name in ("figures/fig08.png", "figures/fig08.pdf", "tables/table9.csv"):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("x")
+with open(folder / "claims.csv", "w", newline="") as file:
+    write = csv.writer(file)
+    write.writerow("id source statement statistic value low high verdict".split())
+    long = "A statement " + "that goes on " * 40
+    write.writerow(["toy.eps", "Sec. 3.4", long, "d", 1, 0, 2, "inconclusive"])
+    write.writerow(["toy.cost", "Fig. 9", "Another", "d", 1, 0.5, 2, "holds"])
+print(os.getcwd(), epochs, train, os.path.isfile(os.path.dirname(os.environ["WPGD_STATUS"])))
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Return a finished --keep-going run: repo, exit status, what it printed, hashes before."""
+    repo = tmp_path_factory.mktemp("runner") / "a place {with} spaces"
+    write_notebook(repo, "01_toy_boundaries", PARAMETERS, WRITES)
+    write_notebook(
+        repo, "02_fails", "epochs = 1", "print('before')", "\n# why\nraise ValueError('two\\nlines')", "1"
+    )
+    write_notebook(repo, "03_dies", "epochs = 1", "import os; os._exit(9)")
+    write_profile(
+        repo, "name: smoke\ndescription: tiny\ncommon: {epochs: 7}\n" + of_first("train: {lr: 1}"), "smoke"
+    )
+    before = hashes(repo)
+    with mock.patch.dict(os.environ), contextlib.redirect_stdout(io.StringIO()) as told:
+        code = main(["--profile", "smoke", "--keep-going", "--data-root", str(repo.parent)], repo)
+    return repo, code, told.getvalue(), before
+
+
+def hashes(repo):
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in (repo / "notebooks").rglob("*.*")}
+
+
+def test_sources_stay_as_they_were(ran):
+    repo, _, _, before = ran
+    assert hashes(repo) == before
+
+
+def test_executed_copies_are_kept_also_on_failure(ran):
+    repo, code, told, _ = ran
+    copies = repo / "results" / "smoke" / "executed"
+    assert code == 1 and sorted(path.name[:2] for path in copies.iterdir()) == ["01", "02", "03"]
+    for name, where in (
+        ("02_fails", r"cell 3, In \[4\]: # why"),
+        ("03_dies", r"cell 2, In \[.\]: import os; os\._exit\(9\)"),
+    ):
+        assert re.search(f"^  {where}$", told, re.MULTILINE), told
+        assert f"{copies / name}.ipynb" in told
+        assert "papermill-error-cell" in (copies / f"{name}.ipynb").read_text(), "the failing cell is linked"
+    assert "  ValueError: two lines\n" in told and "Kernel died" in told
+
+
+def test_parameters_reach_the_notebook(ran):
+    repo, _, _, _ = ran
+    copy = json.loads((repo / "results" / "smoke" / "executed" / "01_toy_boundaries.ipynb").read_text())
+    assert copy["metadata"]["papermill"]["parameters"]["results"] == "results", "relative to the checkout"
+    printed = "".join(copy["cells"][-1]["outputs"][0]["text"])
+    assert printed == "notebooks 7 {'lr': 1} False\n", (
+        "works in notebooks/; the path of the checkout is stripped"
+    )
+
+
+def test_executed_copies_hold_no_path_of_this_machine(ran):
+    repo, _, _, _ = ran
+    for copy in (repo / "results" / "smoke" / "executed").iterdir():
+        record = json.loads(copy.read_text())["metadata"]["papermill"]
+        assert str(repo.parent) not in copy.read_text(), copy.name
+        assert record["input_path"] == f"notebooks/{copy.name}"
+
+
+def test_summary(ran):
+    repo, _, told, _ = ran
+    lines = told.splitlines()
+    assert any(line.startswith("Figures  1 written") for line in lines), told
+    assert any(line.startswith("MISSING") and line.endswith(" fig09") for line in lines), told
+    assert "1 holds, 1 inconclusive" in told
+    claim = next(line for line in lines if line.startswith("  toy.eps "))
+    assert claim.startswith("  toy.eps   inconclusive  A statement that") and claim.endswith("…")
+    assert "FAILED: 02_fails, 03_dies" in told and str(repo / "results" / "smoke") in lines[-1]
+
+
+def test_without_keep_going_the_rest_is_skipped(ran, tmp_path, capsys):
+    repo = ran[0]
+    with mock.patch.dict(os.environ):
+        code = main(["--profile", "smoke", "--from", "02", "--results", str(tmp_path / "out")], repo)
+    told = capsys.readouterr().out
+    assert code == 1 and "03_dies                 skipped" in told and "01_toy" not in told
+    assert [path.name for path in (tmp_path / "out" / "smoke" / "executed").iterdir()] == ["02_fails.ipynb"]
+
+
+def test_interrupt_ends_the_kernel_and_exits_130(tmp_path):
+    sleeps = "import os, time; open(mark, 'w').write(str(os.getpid())); time.sleep(90)"
+    write_notebook(tmp_path, "01_long", "mark = ''", sleeps)
+    mark = tmp_path / "pid"
+    write_profile(tmp_path, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")
+    code = (
+        "import sys, pathlib; from runner.__main__ import main; sys.exit(main([], pathlib.Path(sys.argv[1])))"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes)
+    wait_until(lambda: mark.is_file() and mark.read_text())
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=20)
+    assert child.returncode == 130 and b"Interrupted" in out and b"Traceback" not in err
+    wait_until(lambda: not os.path.exists(f"/proc/{mark.read_text()}"))
+
+
+def wait_until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_live_line_of_a_log_and_of_a_terminal(monkeypatch):
+    log = io.StringIO()
+    line = live.Line("01_x", log)
+    line.update("cell 1/2")
+    line.last -= live.LOG_EVERY
+    line.update("cell 2/2", "", "epoch 1/3")
+    line.update("cell 2/2")
+    line.end("done")
+    assert log.getvalue().splitlines() == [
+        "01_x  started",
+        "01_x  0:00  cell 2/2  epoch 1/3",
+        "01_x  0:00  done",
+    ]
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setenv("COLUMNS", "20")
+    line = live.Line("01_x", terminal)
+    line.update("cell 1/2", "a text that does not fit")
+    assert terminal.getvalue().split("\r\033[K")[-1] == "01_x  0:00  cell 1/"
+
+
+def test_training_progress(tmp_path):
+    status = tmp_path / "status.json"
+    assert live.training_progress(status, 0) == ""
+    status.write_text('{"run": "pgd-8", "epoch": 2, "epochs": 5, "text": "NE 3.1"}')
+    assert live.training_progress(status, 0) == "pgd-8 epoch 2/5 NE 3.1"
+    assert live.training_progress(status, time.time() + 5) == "", "what an earlier cell trained is no news"
+    status.write_text('{"run": "pg')
+    assert live.training_progress(status, 0) == ""
+
+
+def test_clock():
+    assert [live.clock(s) for s in (9.9, 61, 3661)] == ["0:09", "1:01", "1:01:01"]
+
+
+def test_summary_owes_every_figure_and_table_once():
+    owed = [name for names in summary.OWED.values() for name in names]
+    assert sorted(owed) == [f"fig{n:02d}" for n in range(1, 14)] + [f"table{n}" for n in (1, 2, 3)]
+
+
+def test_strip_paths_leaves_other_text(tmp_path):
+    copy = write_notebook(tmp_path, "01_x", "a = 1", f"open('{tmp_path}/x'); '/elsewhere{tmp_path}/x'")
+    execute.strip_paths(copy, tmp_path)
+    assert json.loads(copy.read_text())["cells"][1]["source"] == f"open('x'); '/elsewhere{tmp_path}/x'"
