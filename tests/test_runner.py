@@ -46,6 +46,10 @@ def ran(tmp_path_factory):
     write_profile(
         repo, "name: smoke\ndescription: tiny\ncommon: {epochs: 7}\n" + of_first("train: {lr: 1}"), "smoke"
     )
+    stale = repo / "results" / "smoke" / "figures" / "fig09.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of an earlier run")
+    os.utime(stale, (1, 1))
     before = hashes(repo)
     with mock.patch.dict(os.environ), contextlib.redirect_stdout(io.StringIO()) as told:
         code = main(["--profile", "smoke", "--keep-going", "--data-root", str(repo.parent)], repo)
@@ -113,9 +117,19 @@ def test_without_keep_going_the_rest_is_skipped(ran, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out" / "smoke" / "executed").iterdir()] == ["02_fails.ipynb"]
 
 
+DEAF = """
+import os, time
+open(mark, "w").write(str(os.getpid()))
+while True:
+    try:
+        time.sleep(90)
+    except KeyboardInterrupt:
+        pass
+"""
+
+
 def test_interrupt_ends_the_kernel_and_exits_130(tmp_path):
-    sleeps = "import os, time; open(mark, 'w').write(str(os.getpid())); time.sleep(90)"
-    write_notebook(tmp_path, "01_long", "mark = ''", sleeps)
+    write_notebook(tmp_path, "01_long", "mark = ''", DEAF)
     mark = tmp_path / "pid"
     write_profile(tmp_path, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")
     code = (
@@ -125,7 +139,7 @@ def test_interrupt_ends_the_kernel_and_exits_130(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes)
     wait_until(lambda: mark.is_file() and mark.read_text())
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=20)
+    out, err = child.communicate(timeout=3)
     assert child.returncode == 130 and b"Interrupted" in out and b"Traceback" not in err
     wait_until(lambda: not os.path.exists(f"/proc/{mark.read_text()}"))
 
