@@ -26,7 +26,7 @@ def cross_entropy(logits, labels):
         For K < 2, shapes that do not fit, labels that are not integers or outside 0..K-1.
     """
     _check(logits, labels)
-    return F.cross_entropy(logits, labels, reduction="none")
+    return F.cross_entropy(logits, labels.long(), reduction="none")
 
 
 def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
@@ -60,7 +60,7 @@ def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
     Raises
     ------
     ValueError
-        As `cross_entropy`, and for a cost of the wrong size, p < 0 or lam <= 0.
+        As `cross_entropy`, and for a cost of the wrong size or type or whose power is not finite, p < 0 or lam <= 0.
     """
     return WassersteinLoss(cost, p, lam)(logits, labels)
 
@@ -81,11 +81,18 @@ class WassersteinLoss:
         self.cost, self.p, self.lam = cost, float(p), float(lam)
         if torch.is_tensor(cost):
             # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing.
-            self.power = torch.where(cost == 0, torch.zeros_like(cost), cost.pow(self.p))
+            self._exact = torch.where(cost == 0, torch.zeros_like(cost), cost.pow(self.p))
+        elif hasattr(cost, "digest"):
+            self._exact = cost ** self.p
         else:
-            self.power = cost ** self.p
-        if self.power.ndim != 2 or self.power.shape[0] != self.power.shape[1]:
-            raise ValueError(f"the cost has shape {tuple(self.power.shape)}: it must be square, (K, K)")
+            raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
+                             "tensor such as torch.as_tensor(values)")
+        if self._exact.ndim != 2 or self._exact.shape[0] != self._exact.shape[1]:
+            raise ValueError(f"the cost has shape {tuple(self._exact.shape)}: it must be square, (K, K)")
+        if not self._exact.isfinite().all():
+            raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
+                             "costs >= 0 (a negative one has no fractional power)")
+        self.power = self._exact
 
     def __call__(self, logits, labels):
         _check(logits, labels)
@@ -94,7 +101,8 @@ class WassersteinLoss:
             raise ValueError(f"the cost matrix is for {self.power.shape[0]} classes, the logits have {classes}: "
                              "pass the cost of this data set's classes")
         if self.power.device != logits.device or self.power.dtype != logits.dtype:
-            self.power = self.power.to(logits.device, logits.dtype)
+            # Always from the original: a float32 call must not round what a float64 call reads next.
+            self.power = self._exact.to(logits.device, logits.dtype)
         log_probs = F.log_softmax(logits, dim=1)
         # <q, C_y + log q / (lam log K)>: minus the entropy is <q, log q>, so one weighted sum gives both terms.
         weight = self.power[labels]
