@@ -13,6 +13,7 @@ from torch import nn
 from helpers import losses
 
 NORMS = ("linf", "l2")
+MODES = ("eval", "train", "keep")
 
 
 class ZeroGradientWarning(UserWarning):
@@ -77,12 +78,14 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     ValueError
         For images outside [0, 1] or of integer type, labels that do not fit, eps < 0, an unknown norm or mode.
     """
-    _validate(x, y, eps, step_size, steps, norm, restarts, check)
+    _validate(x, y, eps, step_size, steps, norm, restarts, mode, check)
+    x = x.detach()
     if eps == 0 or len(x) == 0:
-        return x.detach().clone()
+        return x.clone()
     own = counters is None
     counters = AttackCounters() if own else counters
-    with frozen(model, mode):
+    # A caller who only evaluates may have switched gradients off.
+    with frozen(model, mode), torch.enable_grad():
         best, best_loss = None, None
         for _ in range(restarts):
             adversarial = _start(x, start, eps, norm, random_start, generator)
@@ -114,14 +117,15 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
         adversarial.requires_grad_()
         gradient, = torch.autograd.grad(loss(model(adversarial), y).sum(), adversarial)
         adversarial = adversarial.detach()
+        peak = gradient.abs().flatten(1).amax(dim=1)
+        zero |= peak == 0
         if norm == "linf":
-            zero |= gradient.abs().flatten(1).amax(dim=1) == 0
-            adversarial.add_(gradient.sign_(), alpha=step_size)
+            adversarial.add_(gradient.sign(), alpha=step_size)
             torch.clamp(adversarial, lower, upper, out=adversarial)
         else:
-            length = gradient.flatten(1).norm(dim=1)
-            zero |= length == 0
-            adversarial.addcmul_(gradient, _rows(step_size / length.clamp_min(1e-30), x))
+            # Scaled first: the squares of a confident network's gradient are 0 in float32, its direction is not.
+            gradient = gradient / _rows(torch.where(peak == 0, 1, peak), x)
+            adversarial.addcmul_(gradient, _rows(step_size / gradient.flatten(1).norm(dim=1).clamp_min(1), x))
             project_l2_(adversarial, x, eps).clamp_(0, 1)
     counters.add(zero)
     return adversarial
@@ -207,7 +211,7 @@ class PGD:
 
     @property
     def resolved_step_size(self):
-        return self.step_size or default_step_size(self.eps, self.steps)
+        return default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
 
     def describe(self):
         """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
@@ -226,9 +230,10 @@ def _rows(values, like):
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _validate(x, y, eps, step_size, steps, norm, restarts, check):
-    if norm not in NORMS:
-        raise ValueError(f"unknown norm {norm!r}: one of {', '.join(NORMS)}")
+def _validate(x, y, eps, step_size, steps, norm, restarts, mode, check):
+    for what, value, known in (("norm", norm, NORMS), ("mode", mode, MODES)):
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps = {eps} is no radius: give a finite eps >= 0, in units of the input (4 / 255, say)")
     if steps < 0 or restarts < 1 or (steps and eps and not step_size > 0):

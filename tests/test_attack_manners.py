@@ -1,0 +1,144 @@
+"""What an attack leaves behind (nothing), and what it says about gradients that vanish."""
+import warnings
+
+import pytest
+import torch
+from support import batch, small_net
+
+from helpers import attacks
+
+NORMS = ("linf", "l2")
+
+
+def snapshot(net):
+    return {"training": [module.training for module in net.modules()],
+            "requires_grad": [parameter.requires_grad for parameter in net.parameters()],
+            "grad": [None if parameter.grad is None else parameter.grad.clone() for parameter in net.parameters()],
+            "state": [value.clone() for value in net.state_dict().values()]}
+
+
+def same(a, b):
+    def equal(u, v):
+        return u is v is None or torch.equal(u, v)
+    return (a["training"] == b["training"] and a["requires_grad"] == b["requires_grad"]
+            and all(map(equal, a["grad"], b["grad"])) and all(map(equal, a["state"], b["state"])))
+
+
+def touched_net():
+    """Mixed modes, some frozen parameters, some gradients: nothing is at its default."""
+    net = small_net().train()
+    net[1].eval()
+    net[0].bias.requires_grad_(False)
+    net(torch.rand(4, 3, 12, 12)).sum().backward()
+    net[3].weight.grad = None
+    return net
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
+@pytest.mark.parametrize("mode", ["eval", "train", "keep"])
+def test_the_model_is_left_as_it_was_found(mode, fails):
+    net, (x, y) = touched_net(), batch(4, 3, 12, 12)
+    before, calls = snapshot(net), []
+
+    def count(*_):
+        calls.append(len(calls))
+        if fails and len(calls) == 3:
+            raise RuntimeError("the model broke")
+
+    hook = net[-1].register_forward_hook(count)
+    def attack():
+        return attacks.pgd(net, x, y, eps=0.1, step_size=0.05, steps=4, mode=mode, restarts=2)
+    if fails:
+        with pytest.raises(RuntimeError, match="the model broke"):
+            attack()
+    else:
+        attack()
+    hook.remove()
+    assert calls and same(snapshot(net), before)
+
+
+def test_mode_decides_the_statistics_of_batchnorm():
+    net, (x, y) = small_net(), batch(4, 3, 12, 12)
+    settings = {"eps": 0.1, "step_size": 0.02, "steps": 3, "random_start": False}
+    found = {(mode, left): attacks.pgd(net.train(left == "train"), x, y, mode=mode, **settings)
+             for mode in ("eval", "train", "keep") for left in ("eval", "train")}
+    batch_statistics, running_statistics = found["train", "eval"], found["eval", "train"]
+    assert not torch.equal(batch_statistics, running_statistics)
+    assert torch.equal(found["eval", "eval"], running_statistics)
+    assert torch.equal(found["keep", "eval"], running_statistics)
+    assert torch.equal(found["train", "train"], batch_statistics)
+    assert torch.equal(found["keep", "train"], batch_statistics)
+
+
+def test_parameters_are_frozen_during_the_attack():
+    net, (x, y) = small_net(), batch(4, 3, 12, 12)
+    during = []
+    hook = net.register_forward_pre_hook(lambda *_: during.extend(p.requires_grad for p in net.parameters()))
+    attacks.pgd(net, x, y, eps=0.1, step_size=0.05, steps=2)
+    hook.remove()
+    assert during and not any(during)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_images_given_are_not_touched_and_the_result_is_free_of_the_graph(norm):
+    net, (x, y) = small_net(), batch(4, 3, 12, 12)
+    copy = x.clone()
+    for start in (None, x):
+        adversarial = attacks.pgd(net, x, y, eps=0.1, step_size=0.05, steps=2, norm=norm, start=start)
+        assert torch.equal(x, copy) and not x.requires_grad and adversarial.grad_fn is None
+        assert not adversarial.requires_grad
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_works_under_no_grad_and_on_images_that_require_grad(norm):
+    net, (x, y) = small_net(), batch(4, 3, 12, 12)
+    settings = {"eps": 0.1, "step_size": 0.05, "steps": 2, "norm": norm}
+    def attack(images):
+        return attacks.pgd(net, images, y, generator=torch.Generator().manual_seed(0), **settings)
+    expected = attack(x)
+    with torch.no_grad():
+        assert torch.equal(attack(x), expected)
+    watched = x.clone().requires_grad_()
+    result = attack(watched)
+    assert torch.equal(result, expected) and not result.requires_grad and watched.grad is None
+
+
+# --- zero gradients ---------------------------------------------------------------------------------------------
+
+def dead_below_half(x):
+    """Logits that do not react to images darker than 1/2 in their first pixel."""
+    alive = (x.flatten(1)[:, 0] > 0.5).to(x.dtype)
+    score = alive * x.flatten(1).sum(dim=1)
+    return torch.stack([score, -score], dim=1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_rows_without_gradient_are_counted_and_reported(norm):
+    x = torch.full((5, 1, 2, 2), 0.8)
+    x[:2] = 0.2
+    y, settings = torch.zeros(5, dtype=torch.int64), {"eps": 0.1, "step_size": 0.05, "steps": 3, "norm": norm}
+    counters = attacks.AttackCounters()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adversarial = attacks.pgd(dead_below_half, x, y, counters=counters, random_start=False, **settings)
+    assert (counters.images, counters.zero_gradient_rows) == (5, 2)
+    assert torch.equal(adversarial[:2], x[:2]) and (adversarial[2:] != x[2:]).all()
+    with pytest.warns(attacks.ZeroGradientWarning, match="4 of 10 images"):
+        attacks.pgd(dead_below_half, x, y, restarts=2, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attacks.pgd(dead_below_half, x[2:], y[2:], **settings)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_tiny_gradient_is_followed_at_the_right_step_and_is_not_zero(norm):
+    # A confident network's gradient is about exp(-60): its square is no float32 any more, but its direction is.
+    def model(x):
+        return torch.stack([1e-25 * x.flatten(1) @ torch.tensor([3.0, 4.0]), 0 * x.flatten(1)[:, 0]], dim=1)
+    counters = attacks.AttackCounters()
+    x, y = torch.full((1, 2), 0.5), torch.tensor([1])
+    adversarial = attacks.pgd(model, x, y, eps=0.3, step_size=0.1, steps=1, norm=norm, random_start=False,
+                              counters=counters)
+    step = [[0.6, 0.6]] if norm == "linf" else [[0.56, 0.58]]
+    torch.testing.assert_close(adversarial, torch.tensor(step))
+    assert counters.zero_gradient_rows == 0
