@@ -1,0 +1,22 @@
+"""Cost matrices: what each confusion costs (Def. 3 of the paper), from WordNet, a linear classifier or by hand."""
+
+from .boundary import boundary_distances, linear_boundary_cost
+from .matrix import CostMatrix, from_dataframe, read_csv
+from .spec import SPECS, from_spec
+from .superclasses import CIFAR10_SUPERCLASSES, CIFAR100_SUPERCLASSES, superclass_cost
+from .wordnet import readable, wordnet_cost
+
+__all__ = [
+    "CIFAR10_SUPERCLASSES",
+    "CIFAR100_SUPERCLASSES",
+    "SPECS",
+    "CostMatrix",
+    "boundary_distances",
+    "from_dataframe",
+    "from_spec",
+    "linear_boundary_cost",
+    "read_csv",
+    "readable",
+    "superclass_cost",
+    "wordnet_cost",
+]

@@ -1,0 +1,164 @@
+"""WordNet distances between the classes of CIFAR-10, CIFAR-100 and Tiny-ImageNet (Sec. 3.1 of the paper).
+
+They are computed from ``wordnet30.json``, a bundled slice of WordNet 3.0 that lists the sense chosen for each
+class with its gloss, and they equal what NLTK answers from the whole corpus. No download, no nltk.
+"""
+
+import json
+from collections import deque
+from functools import cache
+from math import inf, log
+from pathlib import Path
+
+import numpy as np
+
+from .matrix import CostMatrix
+
+SLICE = Path(__file__).with_name("wordnet30.json")
+DATA_SETS = ("cifar10", "cifar100", "tiny-imagenet-200")
+
+
+@cache
+def _slice():
+    return json.loads(SLICE.read_text(encoding="utf-8"))
+
+
+def _key(name):
+    return str(name).strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _rows(data_set):
+    if data_set not in DATA_SETS:
+        raise ValueError(f"WordNet senses are listed for {', '.join(DATA_SETS)}, not for {data_set!r}. Choose one "
+                         "of these, or give your own cost matrix (array, DataFrame or CSV).")
+    return _slice()["classes"][data_set]
+
+
+def table(data_set):
+    """The sense chosen for each class: a list of dicts with class, synset, wnid, lemmas and gloss."""
+    return [dict(row) for row in _rows(data_set)]
+
+
+@cache
+def _names(data_set):
+    """Every unambiguous way to write a class (its name, then any lemma of its synset) -> its row."""
+    rows = _rows(data_set)
+    lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
+    names = {}
+    for row, own in zip(rows, lemmas, strict=True):
+        names.update({lemma: row for lemma in own if sum(lemma in other for other in lemmas) == 1})
+    names.update({_key(row["lemmas"][0]): row for row in rows})  # distinct within each data set
+    names.update({_key(row["class"]): row for row in rows})
+    return names
+
+
+def find(data_set, classes):
+    """The rows of `table` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too.
+
+    Raises
+    ------
+    ValueError
+        Unknown data set, or a class that it does not have.
+    """
+    names = _names(data_set)
+    missing = [name for name in classes if _key(name) not in names]
+    if missing:
+        known = [row["class"] for row in _rows(data_set)]
+        shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+        raise ValueError(f"{data_set} has no class {', '.join(map(repr, missing[:5]))}; it has {shown}. "
+                         "Correct the names, or give your own cost matrix (array, DataFrame or CSV).")
+    return [dict(names[_key(name)]) for name in classes]
+
+
+def readable(name):
+    """A class name for people: 'n02124075' -> 'Egyptian cat', 'pickup_truck' -> 'pickup truck'."""
+    row = _names("tiny-imagenet-200").get(name)
+    return (row["lemmas"][0] if row and row["class"] == name else str(name)).replace("_", " ")
+
+
+@cache
+def _up(synset):
+    """Each ancestor of a synset (itself included) -> number of edges of the shortest way up to it."""
+    edges, distance, queue = _slice()["hypernyms"], {}, deque([(synset, 0)])
+    while queue:
+        node, steps = queue.popleft()
+        if node not in distance:
+            distance[node] = steps
+            queue.extend((parent, steps + 1) for parent in edges[node])
+    return distance
+
+
+@cache
+def _depth(synset, pick):
+    """Edges to the root by the shortest (``pick=min``) or the longest (``pick=max``) way."""
+    parents = _slice()["hypernyms"][synset]
+    return 1 + pick(_depth(parent, pick) for parent in parents) if parents else 0
+
+
+def _path(a, b):
+    """Edges of the shortest way from a up to a common ancestor and down to b; NLTK's shortest_path_distance."""
+    up, down = _up(a), _up(b)
+    return min((steps + down[node] for node, steps in up.items() if node in down), default=inf)
+
+
+def _wup(a, b):
+    """1 - Wu-Palmer similarity, with the conventions of NLTK's wup_similarity.
+
+    The lowest common ancestor is the one with the greatest *shortest* depth; a itself if it is among the
+    equally deep, else the first by name. Its depth is then counted along the *longest* way to the root.
+    """
+    common = _up(a).keys() & _up(b).keys()
+    deepest = max(_depth(node, min) for node in common)
+    lowest = [node for node in common if _depth(node, min) == deepest]
+    subsumer = a if a in lowest else min(lowest)
+    depth = _depth(subsumer, max) + 1
+    return 1.0 - 2.0 * depth / (_path(a, subsumer) + _path(b, subsumer) + 2 * depth)
+
+
+DISTANCES = {
+    "path": lambda a, b: float(_path(a, b)),
+    "path_similarity": lambda a, b: 1.0 - 1.0 / (_path(a, b) + 1),
+    "wup": _wup,
+    "lch": lambda a, b: log(_path(a, b) + 1),
+}
+
+
+def wordnet_cost(data_set, distance="path", classes=None):
+    """Semantic distances between classes: the paper's metric for CIFAR-10, CIFAR-100 and Tiny-ImageNet.
+
+    Parameters
+    ----------
+    data_set : str
+        "cifar10", "cifar100" or "tiny-imagenet-200" (whose class names are WordNet ids, see `readable`).
+    distance : str
+        - "path": edges d of the shortest path through a common ancestor, >= 1 off the diagonal;
+        - "path_similarity": 1 - 1 / (d + 1), in [0, 1);
+        - "wup": 1 - Wu-Palmer similarity, in [0, 1);
+        - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats
+          (the depth of the taxonomy cancels).
+
+        Each off-diagonal entry equals NLTK's. The diagonal is 0, although NLTK's Wu-Palmer similarity of a
+        synset with itself can be below 1 when its ancestors lie deeper than itself (for dog: 0.93).
+    classes : sequence of str, optional
+        Some of the classes, in the order wanted; all of them in the data set's order by default.
+
+    Returns
+    -------
+    CostMatrix
+        Raw distances, named ``wordnet:<distance>``.
+
+    Raises
+    ------
+    ValueError
+        Unknown data set, distance or class.
+    """
+    if distance not in DISTANCES:
+        raise ValueError(f"There is no WordNet distance {distance!r}. Choose one of {', '.join(DISTANCES)}.")
+    names = [row["class"] for row in _rows(data_set)] if classes is None else list(classes)
+    synsets = [row["synset"] for row in find(data_set, names)]
+    measure, values = DISTANCES[distance], np.zeros((len(names), len(names)))
+    for i, a in enumerate(synsets):
+        for j, b in enumerate(synsets):
+            if a != b:
+                values[i, j] = measure(a, b)
+    return CostMatrix(values, names, name=f"wordnet:{distance}")

