@@ -139,7 +139,7 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None):
     _check_classes(num_classes)
     if in_channels not in (1, 3):
         raise ValueError(f"images of {in_channels} channels are not supported: 1 (grey) or 3 (colour)")
-    mean, std = mean or (0.5,) * in_channels, std or (0.5,) * in_channels
+    mean, std = _per_channel("mean", mean, in_channels), _per_channel("std", std, in_channels)
     return WideResNet(depth, width, num_classes, in_channels, mean, std)
 
 
@@ -158,7 +158,7 @@ def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
     MLP : maps (N, inputs) to logits (N, num_classes)
     """
     _check_classes(num_classes)
-    return MLP(inputs, hidden, num_classes, mean or (0.5,) * inputs, std or (0.5,) * inputs)
+    return MLP(inputs, hidden, num_classes, _per_channel("mean", mean, inputs), _per_channel("std", std, inputs))
 
 
 def build(name, num_classes, in_channels=3, mean=None, std=None):
@@ -174,6 +174,14 @@ def build(name, num_classes, in_channels=3, mean=None, std=None):
     if match := re.fullmatch(r"mlp((?:-\d+)+)", name):
         return mlp(num_classes, [int(size) for size in match[1][1:].split("-")], in_channels, mean, std)
     raise ValueError(f'unknown network {name!r}: write "W-depth-width" (such as W-16-4) or "mlp-64-64"')
+
+
+def _per_channel(what, values, channels):
+    """One float a channel, 0.5 by default; one value for three channels would broadcast in silence."""
+    values = [0.5] * channels if values is None else [float(value) for value in values]
+    if len(values) != channels:
+        raise ValueError(f"{what} has {len(values)} values for inputs of {channels} channels: give one a channel")
+    return values
 
 
 def _check_classes(num_classes):

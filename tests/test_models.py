@@ -1,0 +1,163 @@
+"""Networks against the published parameter counts, the architecture written out by hand, and their own features."""
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import models
+
+
+def by_hand(depth, width, classes, channels):
+    """Parameters of WRN-d-k, added up from Table 1 of Zagoruyko and Komodakis (2016)."""
+    total, before = 9 * channels * 16, 16
+    for group in (16, 32, 64):
+        wide = group * width
+        for block in range((depth - 4) // 6):
+            total += 2 * before + 9 * before * wide + 2 * wide + 9 * wide * wide
+            total += before * wide if block == 0 and before != wide else 0
+            before = wide
+    return total + 2 * before + before * classes + classes
+
+
+def parameters(name, classes=10, channels=3):
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in models.build(name, classes, channels).parameters())
+
+
+# In millions, as printed in the paper that introduces the networks (its Tables 4 to 6).
+PUBLISHED = {"W-40-4": 8.9, "W-16-8": 11.0, "W-22-8": 17.2, "W-16-10": 17.1, "W-28-10": 36.5, "W-40-10": 55.8}
+
+
+@pytest.mark.parametrize("name, millions", PUBLISHED.items())
+def test_published_parameter_counts(name, millions):
+    count = parameters(name)
+    assert round(count / 1e6, 1) == millions
+    assert count == by_hand(*map(int, name.split("-")[1:]), 10, 3)
+
+
+@pytest.mark.parametrize("size", [(10, 1, 2, 1), (16, 1, 10, 1), (16, 2, 200, 3), (40, 10, 100, 3)])
+def test_parameter_counts_of_other_sizes(size):
+    depth, width, classes, channels = size
+    assert parameters(f"W-{depth}-{width}", classes, channels) == by_hand(depth, width, classes, channels)
+
+
+def seeded(depth=10, width=2, classes=5, channels=3, **settings):
+    """A network whose BatchNorms and biases are not at their initial values."""
+    torch.manual_seed(0)
+    net = models.wide_resnet(depth, width, classes, channels, **settings).eval()
+    for name, tensor in net.state_dict().items():
+        if "bn" in name and tensor.is_floating_point():
+            tensor.uniform_(0.5, 1.5)
+    net.classifier.bias.data.normal_()
+    return net
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (17, 23, 3), (28, 28, 1), (64, 64, 3)])
+def test_any_image_size_from_16(shape):
+    height, width, channels = shape
+    net, x = seeded(channels=channels), torch.rand(2, channels, height, width)
+    features = net.features(x)
+    assert features.shape == (2, 128)
+    torch.testing.assert_close(net.classifier(features), net(x))
+    assert net(x).shape == (2, 5) and net(x).isfinite().all()
+
+
+def written_out(net, x, blocks, mean, std):
+    """The forward pass of a Wide-ResNet, from its weights and the description of the architecture."""
+    weights = net.state_dict()
+
+    def norm_relu(name, h):
+        mean, var, scale, shift = (weights[f"{name}.{key}"][None, :, None, None]
+                                   for key in ("running_mean", "running_var", "weight", "bias"))
+        return ((h - mean) / (var + 1e-5).sqrt() * scale + shift).clamp(min=0)
+
+    h = F.conv2d((x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None], weights["stem.weight"],
+                 padding=1)
+    for index in range(3 * blocks):
+        name, stride = f"blocks.{index}", 2 if index in (blocks, 2 * blocks) else 1
+        active = norm_relu(f"{name}.bn1", h)
+        inner = F.conv2d(active, weights[f"{name}.conv1.weight"], stride=stride, padding=1)
+        inner = F.conv2d(norm_relu(f"{name}.bn2", inner), weights[f"{name}.conv2.weight"], padding=1)
+        # Where the shape changes, the 1x1 shortcut reads the activated input; elsewhere the raw input passes by.
+        projected = weights.get(f"{name}.shortcut.weight")
+        h = inner + (h if projected is None else F.conv2d(active, projected, stride=stride))
+    pooled = norm_relu("bn", h).mean(dim=(2, 3))
+    return pooled @ weights["classifier.weight"].T + weights["classifier.bias"]
+
+
+@pytest.mark.parametrize("depth, width, shortcuts", [(10, 2, 3), (16, 1, 2), (16, 2, 3)])
+def test_forward_pass_is_the_published_one(depth, width, shortcuts):
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    net, x = seeded(depth, width, mean=mean, std=std), torch.rand(2, 3, 18, 21)
+    torch.testing.assert_close(net(x), written_out(net, x, (depth - 4) // 6, mean, std), rtol=1e-4, atol=1e-4)
+    assert sum("shortcut" in name for name in net.state_dict()) == shortcuts
+
+
+def test_shortcut_reads_the_activated_input():
+    net, seen = seeded(), {}
+    block = net.blocks[0]
+    block.shortcut.register_forward_pre_hook(lambda _, args: seen.update(shortcut=args[0]))
+    block.conv1.register_forward_pre_hook(lambda _, args: seen.update(conv1=args[0]))
+    net(torch.rand(2, 3, 16, 16))
+    assert torch.equal(seen["shortcut"], seen["conv1"]) and seen["shortcut"].min() == 0
+
+
+def test_he_initialisation():
+    torch.manual_seed(0)
+    net = models.wide_resnet(16, 4, 10)
+    for name, weight in net.named_parameters():
+        if weight.ndim == 4:
+            expected = np.sqrt(2 / (weight.shape[0] * weight.shape[2] * weight.shape[3]))
+            assert weight.std().item() == pytest.approx(expected, rel=6 / np.sqrt(2 * weight.numel())), name
+            assert abs(weight.mean().item()) < 6 * expected / np.sqrt(weight.numel()), name
+    assert not net.classifier.bias.any() and not any(module.bias is not None for module in net.modules()
+                                                     if isinstance(module, torch.nn.Conv2d))
+
+
+@pytest.mark.parametrize("kind", ["wide_resnet", "mlp"])
+def test_normalisation_is_inside(kind):
+    mean, std = ((0.1, 0.7), (0.3, 0.2)) if kind == "mlp" else ((0.1, 0.5, 0.7), (0.3, 0.4, 0.2))
+    x = torch.rand(4, 2) if kind == "mlp" else torch.rand(2, 3, 16, 16)
+
+    def build(mean, std):
+        torch.manual_seed(1)
+        net = models.mlp(3, mean=mean, std=std) if kind == "mlp" else models.wide_resnet(10, 1, 3, 3, mean, std)
+        return net.eval()
+
+    shape = (-1,) + (1,) * (x.ndim - 2)
+    outside = (x - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+    unit = build((0.0,) * len(mean), (1.0,) * len(std))
+    torch.testing.assert_close(build(mean, std)(x), unit(outside), rtol=1e-4, atol=1e-5)
+    assert torch.equal(build(np.array(mean), torch.tensor(std))(x), build(mean, std)(x))
+
+
+def test_mlp_by_hand():
+    torch.manual_seed(0)
+    net, x = models.mlp(3, hidden=(5, 4)), torch.rand(6, 2)
+    h = (x - 0.5) / 0.5
+    for layer in net.layers:
+        h = (h @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(net.features(x), h)
+    torch.testing.assert_close(net(x), h @ net.classifier.weight.T + net.classifier.bias)
+    assert [tuple(layer.weight.shape) for layer in net.layers] == [(5, 2), (4, 5)]
+
+
+@pytest.mark.parametrize("name", ["W-10-1", "mlp-8-8"])
+def test_all_parameters_learn_and_the_input_has_a_gradient(name):
+    torch.manual_seed(0)
+    net = models.build(name, 3, in_channels=2 if name.startswith("mlp") else 3)
+    x = (torch.rand(16, 2) if name.startswith("mlp") else torch.rand(4, 3, 16, 16)).requires_grad_()
+    net(x).logsumexp(dim=1).sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in net.parameters())
+
+
+def test_names_build_what_they_say():
+    net = models.build("W-16-2", 7, in_channels=1)
+    assert len(net.blocks) == 6 and net.classifier.in_features == 128 and net.classifier.out_features == 7
+    assert [layer.out_features for layer in models.build("mlp-9-4", 3, in_channels=2).layers] == [9, 4]
+    torch.manual_seed(3)
+    one = models.build("W-10-1", 2)
+    torch.manual_seed(3)
+    two = models.build("W-10-1", 2)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
