@@ -118,8 +118,9 @@ def test_without_keep_going_the_rest_is_skipped(ran, tmp_path, capsys):
 
 
 DEAF = """
-import os, time
-open(mark, "w").write(str(os.getpid()))
+import os, subprocess, time
+worker = subprocess.Popen(["sleep", "90"])
+open(mark, "w").write(f"{os.getpid()} {worker.pid}\\n")
 while True:
     try:
         time.sleep(90)
@@ -128,7 +129,7 @@ while True:
 """
 
 
-def test_interrupt_ends_the_kernel_and_exits_130(tmp_path):
+def test_interrupt_ends_the_kernel_and_what_it_started(tmp_path):
     write_notebook(tmp_path, "01_long", "mark = ''", DEAF)
     mark = tmp_path / "pid"
     write_profile(tmp_path, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")
@@ -137,11 +138,19 @@ def test_interrupt_ends_the_kernel_and_exits_130(tmp_path):
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes)
-    wait_until(lambda: mark.is_file() and mark.read_text())
+    wait_until(lambda: mark.is_file() and mark.read_text().endswith("\n"))
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=3)
     assert child.returncode == 130 and b"Interrupted" in out and b"Traceback" not in err
-    wait_until(lambda: not os.path.exists(f"/proc/{mark.read_text()}"))
+    for pid in mark.read_text().split():
+        wait_until(lambda pid=pid: ended(pid), seconds=3)
+
+
+def ended(pid):
+    """Is a process gone, or dead and only not yet reaped?"""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    return True
 
 
 def wait_until(condition, seconds=30):

@@ -74,21 +74,22 @@ class _Execution:
         self.notebook = None  # papermill's, with the progress in each cell's metadata.papermill
         self.error = None
         self.problem = ""
+        self.finished = (
+            threading.Event()
+        )  # a thread whose join() Ctrl-C interrupts counts as ended before it has
 
     def watch(self, line, status):
         """Run to the end and return the Outcome; on KeyboardInterrupt end the kernel first."""
         self.copy.parent.mkdir(parents=True, exist_ok=True)
         self.copy.unlink(missing_ok=True)
-        worker = threading.Thread(target=self._execute, daemon=True)
-        worker.start()
+        threading.Thread(target=self._work, daemon=True).start()
         try:
-            while worker.is_alive():
-                worker.join(TICK)
+            while not self.finished.wait(TICK):
                 cell, since = self._position()
                 line.update(cell, training_progress(status, since))
         except KeyboardInterrupt:
             line.end("interrupted")
-            _end_kernels(worker)
+            _end_kernels(self.finished)
             raise
         finally:
             strip_paths(self.copy, self.repo)
@@ -98,6 +99,14 @@ class _Execution:
         line.end("FAILED")
         self.problem = self._describe()
         return Outcome(self.source.stem, "failed", line.seconds, self.problem)
+
+    def _work(self):
+        try:
+            self._execute()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.finished.set()
 
     def _execute(self):
         import papermill
@@ -122,16 +131,14 @@ class _Execution:
                 cwd=str(self.source.parent),
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its remarks would cut through the live line
             )
-        except papermill.PapermillExecutionError as error:
-            self.error = error
-        except (
-            Exception
-        ) as error:  # the kernel died, or did not start: mark the cell as papermill does for others
-            self.error = error
+        except papermill.PapermillExecutionError:
+            raise
+        except Exception:  # the kernel died, or did not start: mark the cell as papermill does for others
             if self._started():
                 self._started()[-1].metadata.papermill["exception"] = True
                 with suppress(papermill.PapermillExecutionError):
                     papermill.execute.raise_for_execution_errors(self.notebook, str(self.copy))
+            raise
 
     def _started(self):
         cells = self.notebook.cells if self.notebook else []
@@ -181,15 +188,15 @@ def parse_time(text):
     return datetime.fromisoformat(text).timestamp()
 
 
-def _end_kernels(worker, patience=10.0):
-    """Kill this process's kernels, and all that they started, until `worker` has noticed."""
+def _end_kernels(finished, patience=10.0):
+    """Kill this process's kernels, and all that they started, until papermill has noticed."""
     import psutil
 
     deadline = time.monotonic() + patience
-    while worker.is_alive() and time.monotonic() < deadline:
+    while not finished.wait(TICK) and time.monotonic() < deadline:
         for child in psutil.Process().children(recursive=True):
-            child.kill()
-        worker.join(TICK)
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def strip_paths(copy, repo):
