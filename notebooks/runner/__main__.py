@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import textwrap
 import time
 
 from runner import cli, execute, profiles, summary
@@ -32,7 +33,8 @@ def main(argv=None, repo=cli.REPO):
     except (ValueError, OSError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2
-    print(f"Profile {profile.name}: {profile.description}\nResults in {results}", flush=True)
+    print(textwrap.fill(f"Profile {profile.name}: {profile.description}", 110), flush=True)
+    print(f"Results in {results}", flush=True)
     try:
         outcomes = execute.run(options, profile, repo)
     except KeyboardInterrupt:
