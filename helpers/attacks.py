@@ -58,9 +58,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     y : LongTensor, shape (N,)
     loss : callable (logits, labels) -> (N,); default cross entropy.  See `helpers.losses`.
     eps : float >= 0, radius in units of the input (4 / 255, say)
-    step_size : float > 0, in units of the input
-    steps : int >= 0
-    norm : "linf" or "l2"
+    step_size : float > 0, in units of the input; steps : int >= 0; norm : "linf" or "l2"
     random_start : bool, start uniformly inside the ball (Sec. 5.2)
     restarts : int >= 1
     generator : torch.Generator on the device of `x`, optional: source of the random starts

@@ -48,15 +48,22 @@ def read_plan(path):
     try:
         plan = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no valid YAML: {error}") from None
+        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(plan, dict) or not isinstance(plan.get("runs"), list) or set(plan) - {"defaults", "runs"}:
         raise ValueError(f"{path} is no plan: it needs a list `runs` and may have a mapping `defaults`, nothing else")
-    pairs = []
-    for entry in plan["runs"]:
-        entry = dict(entry)
-        minutes = entry.pop("minutes", None)
-        pairs.append((configure(plan.get("defaults") or {}, entry), minutes))
-    return pairs
+    defaults = plan.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise ValueError(f"{path}: `defaults` must be a mapping of settings, not {defaults!r}")
+    return [_job(entry, number, defaults, path) for number, entry in enumerate(plan["runs"], 1)]
+
+
+def _job(entry, number, defaults, path):
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: run {number} must be a mapping of settings, not {entry!r}")
+    minutes = entry.get("minutes")
+    if minutes is not None and type(minutes) not in (int, float):
+        raise ValueError(f"{path}: run {number} has minutes = {minutes!r}: give a number")
+    return configure(defaults, {name: value for name, value in entry.items() if name != "minutes"}), minutes
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ METHODS = ("ce", "pgd", "wpgd")
 SCHEDULES = ("one_cycle", "cosine", "step", "constant")
 PRECISIONS = ("float32", "bf16")
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
-UNUSED = {"ce": ("eps", "norm", "steps", "step_size", "random_start", "cost", "p", "lam"),
+UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam"),
           "pgd": ("cost", "p", "lam"), "wpgd": ()}
 
 
@@ -82,7 +82,9 @@ class TrainConfig:
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         if self.method != "ce" and self.val_eps is None:
             object.__setattr__(self, "val_eps", self.eps)
-        for name in UNUSED[self.method]:
+        # The norm of a plain network matters only to the attack that validates it.
+        norm = ("norm",) if self.method == "ce" and not self.val_eps else ()
+        for name in UNUSED[self.method] + norm:
             object.__setattr__(self, name, defaults[name])
         if self.method != "ce" and self.step_size is None:
             object.__setattr__(self, "step_size", default_step_size(self.eps, self.steps))
@@ -108,6 +110,8 @@ class TrainConfig:
         for name in ("lr", "lam"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
+        if self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0:
+            raise ValueError(f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps")
         for name in ("warmup", "ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must lie in [0, 1)")
@@ -128,7 +132,7 @@ class TrainConfig:
             values["cost"] = f"{self.cost.name}@{self.cost.digest}"
         if math.isinf(self.lam):
             values["lam"] = "inf"
-        return json.loads(json.dumps(values))
+        return json.loads(json.dumps(values, default=_plain))
 
 
 def configure(*parts, **overrides):
@@ -152,6 +156,11 @@ def configure(*parts, **overrides):
         if name not in merged:
             raise ValueError(f"a training run needs {name!r}: add it to the recipe or the data set's settings")
     return TrainConfig(**merged)
+
+
+def _plain(value):
+    """An array as lists, anything else that JSON does not know as text; the cost's digest decides, not this."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _typed(name, value, hint):

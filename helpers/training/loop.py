@@ -84,23 +84,34 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     step = _Step(job, state, accelerator, compile)
     bar = Progress(config.label, config.epochs, state.epoch, show=progress and accelerator.is_main_process)
     with bar:
+        lasted = 0.0
         while state.epoch < config.epochs:
+            if deadline is not None and _late(accelerator, deadline, lasted):
+                raise OutOfTime(f"{config.label}: stopped after epoch {state.epoch} of {config.epochs}")
             began = time.perf_counter()
             loss = step.epoch()
+            if not math.isfinite(loss):
+                raise ValueError(f"{config.label}: training diverged in epoch {state.epoch + 1} (loss {loss}); "
+                                 f"lower lr = {config.lr}")
             state.epoch += 1
-            lasted = time.perf_counter() - began
-            state.seconds += lasted
+            state.seconds += time.perf_counter() - began
             if state.epoch % config.val_every == 0 or state.epoch == config.epochs:
                 state.rows.append(_validate(job, state, loss, device))
                 bar.update(state.epoch, state.rows[-1])
             if accelerator.is_main_process and state.epoch < config.epochs:
                 _checkpoint(job, state)
-                if deadline is not None and time.monotonic() + 1.1 * lasted > deadline:
-                    raise OutOfTime(f"{config.label}: stopped after epoch {state.epoch} of {config.epochs}")
+            lasted = time.perf_counter() - began
     metrics = _finish(job, state, resumed, accelerator)
     if progress and accelerator.is_main_process:
         print(f"{config.label}: {_summary(metrics)}")
     return _run(job, state.average or state.model, state.rows, metrics, device)
+
+
+def _late(accelerator, deadline, lasted):
+    """Whether an epoch that takes as long as the last one, with validation, would end too late; all processes agree."""
+    if time.monotonic() + 1.1 * lasted > deadline:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
 
 
 def prepare(config, data_root=None, store=None):
@@ -114,6 +125,11 @@ def prepare(config, data_root=None, store=None):
             raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
         minority = dataset.classes.index(config.minority)
         parts.train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
+    if dataset.image_size is not None and config.network.startswith("mlp"):
+        raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
+                         'choose a Wide-ResNet, such as "W-16-1"')
+    with torch.device("meta"):
+        models.build(config.network, dataset.num_classes, dataset.in_channels)
     cost = costs.from_spec(config.cost, dataset) if config.method == "wpgd" else None
     facts = runs.identity(config, dataset.fingerprint, cost)
     return Job(config, dataset, parts, cost, facts, runs.folder_of(store or runs.default_store(), config, facts))
@@ -143,7 +159,9 @@ class _Step:
         """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
         config, state, total = self.job.config, self.state, 0.0
         state.model.train()
-        order = torch.randperm(len(self.labels), generator=state.order)[self.share[0]::self.share[1]]
+        order = torch.randperm(len(self.labels), generator=state.order)
+        # Equally many for each process: one batch more in one of them would wait for the others for ever.
+        order = order[:len(order) - len(order) % self.share[1]][self.share[0]::self.share[1]]
         batches = [part for part in order.split(self.size) if len(part) == self.size]
         for index, part in enumerate(batches):
             rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
@@ -268,13 +286,13 @@ def _checkpoint(job, state):
     runs.save_checkpoint(job.folder, {
         "epoch": state.epoch, "seconds": state.seconds, "rows": state.rows, "model": state.model.state_dict(),
         "average": state.average.state_dict() if state.average else None, "optimizer": state.optimizer.state_dict(),
-        "order": state.order.get_state(), "noise": state.noise.get_state(), "facts": job.facts})
+        "order": state.order.get_state(), "noise": state.noise.get_state()})
 
 
 def _resume(job, state):
     """Put a checkpoint of the same run into `state`; returns the epoch it was written after, or 0."""
     saved = runs.load_checkpoint(job.folder)
-    if saved is None or saved["facts"] != job.facts:
+    if saved is None:
         return 0
     state.model.load_state_dict(saved["model"])
     if state.average is not None:
@@ -288,9 +306,6 @@ def _resume(job, state):
 
 def _finish(job, state, resumed, accelerator):
     final = {name: state.rows[-1][name] for name in ("train_loss", "val_ne", "val_ae")}
-    if not math.isfinite(final["train_loss"]):
-        raise ValueError(f"{job.config.label}: training diverged (loss {final['train_loss']}); "
-                         f"lower lr = {job.config.lr}")
     images = len(job.parts.train)
     metrics = {**final, "seconds": round(state.seconds, 1), "epochs": state.epoch, "train_images": images,
                "images_per_second": round(images * state.epoch / max(state.seconds, 1e-9), 1),

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import json
 import os
+import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +72,8 @@ def identity(config, fingerprint, cost):
 
 def folder_of(store, config, facts):
     """Folder of a run; the readable part is for people, the hash decides."""
-    # The path of a user's folder may differ between machines: the fingerprint stands for its content.
-    hashed = {**facts, "data": Path(facts["data"]).name}
+    # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
+    hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
     digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
     return Path(store) / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', config.label)}-{digest}"
 
@@ -118,7 +119,7 @@ def load_checkpoint(folder):
         return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, OSError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         print(f"{folder.name}: the checkpoint cannot be read ({type(error).__name__}); training starts again")
         return None
 

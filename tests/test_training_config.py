@@ -1,0 +1,114 @@
+"""What names a run: each field that decides its weights, and nothing else."""
+import dataclasses
+import math
+
+import numpy as np
+import pandas
+import pytest
+from support import write_npz
+
+from helpers import training
+from helpers.costs import CostMatrix
+from helpers.training import loop
+
+BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "val_size": 16}
+COST = [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
+# For each field, a value unlike that of CHANGED.
+OTHER = {"data": "toy3", "epochs": 3, "lr": 0.1, "network": "W-16-1", "method": "pgd", "classes": ["c0", "c1"],
+         "train_size": 30, "val_size": 0.5, "split_seed": 1, "augment": "crop", "norm": "l2", "eps": 3.0,
+         "steps": 4, "step_size": 1.0, "random_start": False, "cost": [[0, 1, 2], [1, 0, 4], [2, 4, 0]], "p": 2.0,
+         "lam": 5.0, "batch_size": 8, "schedule": "cosine", "warmup": 0.1, "momentum": 0.5, "weight_decay": 0.0,
+         "ema": 0.5, "seed": 1, "val_every": 2, "val_images": 7, "val_steps": 3, "val_eps": 1.0, "precision": "bf16"}
+
+
+@pytest.fixture
+def folder(stripes):
+    def name(*parts, **settings):
+        return loop.prepare(training.configure(*parts or (BASE,), settings), stripes, "store").folder
+    return name
+
+
+def test_every_field_is_tried():
+    fields = {item.name for item in dataclasses.fields(training.TrainConfig)}
+    assert fields == set(OTHER) | {"ratio", "minority"}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_each_field_that_decides_the_weights_names_the_run(folder, field):
+    base = {**BASE, "method": "wpgd", "eps": 8.0, "cost": COST}
+    other = {field: OTHER[field]}
+    if field == "data":  # points need another network: compare the data sets by the hash alone
+        base = {**base, "method": "ce"}
+        other |= {"network": "mlp-8"}
+        assert folder(base, {"network": "W-16-1"}).name.split("-")[-1] != folder(base, other).name.split("-")[-1]
+    if field == "classes":
+        other["cost"] = CostMatrix(COST, ("c0", "c1", "c2"))
+    assert folder(base).name != folder(base, other).name
+
+
+def test_ratio_and_minority_name_the_run(folder):
+    cuts = [{}, {"ratio": 0.5, "minority": "c0"}, {"ratio": 0.4, "minority": "c0"}, {"ratio": 0.5, "minority": "c1"}]
+    assert len({folder(**cut) for cut in cuts}) == 4
+
+
+@pytest.mark.parametrize("method, unused", [
+    ("ce", ("eps", "steps", "step_size", "random_start", "norm", "cost", "p", "lam")), ("pgd", ("cost", "p", "lam"))])
+def test_fields_that_a_method_does_not_use_do_not_name_its_runs(folder, method, unused):
+    base = {**BASE, "method": method} | ({} if method == "ce" else {"eps": 8.0})
+    for field in unused:
+        assert folder(base) == folder(base, {field: OTHER[field]}), field
+
+
+def test_the_norm_of_the_validating_attack_names_a_plain_run(folder):
+    assert folder(val_eps=8.0) != folder(val_eps=8.0, norm="l2")
+    assert training.configure(BASE, val_eps=8.0, norm="l2").norm == "l2"
+
+
+def test_defaults_written_out_name_the_same_run(folder):
+    base = {**BASE, "method": "pgd", "eps": 8.0}
+    assert folder(base) == folder(base, step_size=2.5 * 8 / 8, val_eps=8, steps=8, momentum=0.9, classes=None)
+    config = training.configure(base)
+    assert (config.step_size, config.val_eps, config.steps, config.batch_size) == (2.5, 8.0, 8, 128)
+    assert (config.momentum, config.weight_decay, config.p, config.lam) == (0.9, 5e-4, 1.0, 10.0)
+
+
+def test_a_cost_is_known_by_its_values_however_it_is_written(folder, tmp_path):
+    cost = CostMatrix(COST, ("c0", "c1", "c2"), name="mine")
+    cost.to_frame().to_csv(tmp_path / "one.csv")
+    cost.to_frame().to_csv(tmp_path / "two.csv")
+    ways = [COST, cost, np.array(COST), cost.to_frame(), str(tmp_path / "one.csv"), str(tmp_path / "two.csv")]
+    base = {**BASE, "method": "wpgd", "eps": 8.0}
+    assert len({folder(base, cost=way) for way in ways}) == 1
+    assert isinstance(cost.to_frame(), pandas.DataFrame)
+
+
+def test_the_data_name_the_run_and_their_place_does_not(tmp_path):
+    names = []
+    for place, seed in (("here", 0), ("there", 0), ("changed", 1)):
+        (tmp_path / place).mkdir()
+        write_npz(tmp_path / place, "stripes", seed=seed)
+        names.append(loop.prepare(training.configure(BASE), tmp_path / place, "store").folder)
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"method": "pgd", "eps": 8.0, "norm": "l2", "random_start": False, "classes": ("c0", "c1")},
+    {"method": "pgd", "eps": 0.0}, {"method": "wpgd", "eps": 4, "cost": COST, "lam": math.inf, "p": 2.5},
+    {"ratio": 0.3, "minority": "c1", "augment": "crop", "val_eps": 2.0, "norm": "l2"}])
+def test_a_config_survives_its_json(settings):
+    config = training.configure(BASE, settings)
+    again = training.configure(config.to_dict())
+    assert again == config and again.to_dict() == config.to_dict()
+
+
+def test_later_parts_win():
+    config = training.configure(BASE, {"lr": 0.2, "epochs": 7}, {"lr": 0.3}, seed=5)
+    assert (config.lr, config.epochs, config.seed) == (0.3, 7, 5)
+
+
+def test_labels_read_well():
+    assert training.configure(BASE).label == "stripes W-10-1 CE seed=0"
+    config = training.configure(BASE, data="/some/where/pets/", method="wpgd", cost=COST, p=2.5, eps=4, seed=3)
+    assert config.label == "pets W-10-1 WPGD p=2.5 eps=4 seed=3"
+    pair = training.configure(BASE, classes=["cat", "dog"], ratio=0.3, minority="dog", method="pgd", eps=8)
+    assert pair.label == "stripes cat-dog ratio=0.3 W-10-1 PGD eps=8 seed=0"

@@ -1,0 +1,166 @@
+"""The command line of plans, what a progress line says, and which packages an import needs."""
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from helpers import training
+from helpers.training import __main__ as plans
+from helpers.training import loop
+from helpers.training.progress import Progress
+
+PLAN = """
+defaults: {data: toy3, network: mlp-8, epochs: 2, lr: 0.05, batch_size: 270, val_size: 90, val_steps: 2, steps: 2}
+runs:
+- {method: ce}
+- {method: pgd, eps: 10, norm: l2, minutes: 1.5}
+- {method: wpgd, eps: 10, norm: l2, cost: toy3, seed: 1}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, capsys):
+    """Run the command on a plan; returns (exit status, output, errors)."""
+    def call(*words, text=PLAN):
+        (tmp_path / "plan.yaml").write_text(text)
+        status = plans.main([str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs"), *words])
+        return status, *capsys.readouterr()
+    return call
+
+
+def test_a_plan_trains_its_runs_once_and_in_order(plan, tmp_path):
+    status, out, _ = plan("--list")
+    assert status == 0 and not (tmp_path / "runs").exists()
+    assert [line.split("  ")[-1] for line in out.splitlines()] == ["to do", "~1.5 min", "to do"]
+    status, out, _ = plan()
+    assert status == 0
+    starts = [line for line in out.splitlines() if line.startswith("[")]
+    assert [line.split("]")[0] for line in starts] == ["[1/3", "[2/3", "[3/3"]
+    assert "CE" in starts[0] and "PGD eps=10" in starts[1] and "WPGD p=1 eps=10 seed=1" in starts[2]
+    assert len(training.find(tmp_path / "runs")) == 3
+    status, out, _ = plan()
+    assert status == 0 and out.count("done") == 3 and "epoch" not in out
+
+
+def test_a_plan_stops_when_its_time_is_over_and_resumes(plan, tmp_path, monkeypatch):
+    # The clock is set at the start of each call; two epochs fit.
+    for call, finished in enumerate((1, 2, 3)):
+        ticks = iter([0.0, 0.0, 0.0] + [1e6] * 20)
+        clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda ticks=ticks: next(ticks))
+        monkeypatch.setattr(plans, "time", clock)
+        monkeypatch.setattr(loop, "time", clock)
+        status, out, _ = plan("--budget-minutes", "1")
+        assert len(training.find(tmp_path / "runs")) == finished
+        assert status == (0 if finished == 3 else 3), call
+        assert finished == 3 or ("time is over" in out and "again" in out)
+
+
+def test_an_expired_budget_starts_no_run(plan, tmp_path):
+    status, out, _ = plan("--budget-minutes", "0")
+    assert status == 3 and "epoch 0 of 2" in out and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("text, says", [
+    ("runs: [{data: toy3", "no valid YAML"), ("[1, 2]", "no plan"), ("runs: 3", "no plan"),
+    ("runs: []\nextra: 1", "no plan"), ("runs: [null]", "run 1 .* mapping"), ("runs: [ce]", "run 1 .* mapping"),
+    ("defaults: [1]\nruns: []", "`defaults` must be a mapping"),
+    (PLAN.replace("minutes: 1.5", "minutes: ten"), "minutes = 'ten'"),
+    (PLAN.replace("method: ce", "methd: ce"), "methd.*did you mean 'method'"),
+    (PLAN.replace("data: toy3", "data: mars"), "unknown data set 'mars'"),
+    (PLAN.replace("cost: toy3", "cost: toy4"), "toy4"), (PLAN.replace("cost: toy3, ", ""), "needs a cost"),
+    (PLAN + "- {network: W-17-1, data: mnist5k}\n", "17 is no depth"),
+    (PLAN + "- {network: mlp-8, data: mnist5k}\n", "reads points"),
+    (PLAN + "- {train_size: 100000}\n", "train_size = 100000")])
+def test_errors_of_a_plan_come_before_any_training(plan, tmp_path, text, says):
+    status, _, errors = plan(text=text)
+    assert status == 2 and not (tmp_path / "runs").exists()
+    assert len(errors.splitlines()) == 1
+    assert re.search(says, errors), errors
+
+
+def test_a_missing_plan_is_named(capsys, tmp_path):
+    assert plans.main([str(tmp_path / "absent.yaml")]) == 2
+    assert "absent.yaml" in capsys.readouterr().err
+
+
+def test_the_command_itself(tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("eps: 10", "epss: 10"))
+    call = subprocess.run([sys.executable, "-m", "helpers.training", "plan.yaml"], cwd=tmp_path, capture_output=True,
+                          text=True)
+    assert call.returncode == 2 and "epss" in call.stderr and "Traceback" not in call.stderr
+
+
+# --- progress ---------------------------------------------------------------------------------------------------
+
+ROW = {"train_loss": 0.5, "val_ne": 12.3, "val_ae": math.nan, "seconds": 7.0}
+
+
+def test_a_log_gets_a_line_an_epoch(capsys, monkeypatch):
+    monkeypatch.delenv("WPGD_STATUS", raising=False)
+    with Progress("run", 3, 0, show=True) as bar:
+        bar.update(1, ROW)
+        bar.update(2, {**ROW, "val_ae": 45.6})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["run  epoch 1/3  loss 0.500  NE 12.3 %  7 s",
+                     "run  epoch 2/3  loss 0.500  NE 12.3 %  AE 45.6 %  7 s"]
+    with Progress("run", 3, 0, show=False) as bar:
+        bar.update(1, ROW)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_runner_gets_a_status_file_and_no_lines(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("WPGD_STATUS", str(tmp_path / "status.json"))
+    with Progress("run", 3, 1, show=True) as bar:
+        assert json.loads((tmp_path / "status.json").read_text())["epoch"] == 1
+        bar.update(2, ROW)
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert status == {"run": "run", "epoch": 2, "epochs": 3, "text": "loss 0.500  NE 12.3 %"}
+    assert capsys.readouterr().out == ""
+
+
+# --- imports ----------------------------------------------------------------------------------------------------
+
+def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path):
+    """Data frames, figures, WordNet and torchvision are imported where they are used."""
+    script = textwrap.dedent("""
+        import importlib, pkgutil, sys
+        BLOCKED = {"pandas", "matplotlib", "seaborn", "sklearn", "scipy", "nltk", "mlxtend", "torchvision", "PIL",
+                   "IPython", "ipywidgets", "papermill", "nbformat", "jupyterlab", "ot", "torchattacks", "pytest"}
+
+        class Without:
+            # A finder that does not find some packages, as if they were not installed.
+
+            def __init__(self, finder):
+                self.finder = finder
+
+            def __getattr__(self, name):
+                return getattr(self.finder, name)
+
+            def find_spec(self, name, path=None, target=None):
+                return None if name.split(".")[0] in BLOCKED else self.finder.find_spec(name, path, target)
+
+        sys.meta_path[:] = map(Without, sys.meta_path)
+        import helpers
+        names = [module.name for module in pkgutil.walk_packages(helpers.__path__, "helpers.")]
+        names = [name for name in names if "__main__" not in name and "build_" not in name]
+        for name in names:
+            importlib.import_module(name)
+        print(len(names))
+        # The whole of training, down to a finished run, needs no more either (the cost would write a data frame).
+        from helpers import training
+        config = training.configure(data="toy3", network="mlp-8", epochs=1, lr=0.05, method="pgd", eps=10, norm="l2",
+                                    steps=1, val_steps=1)
+        training.train(config, store="runs", progress=False)
+        assert not BLOCKED & {name.split(".")[0] for name in sys.modules}
+    """)
+    call = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert call.returncode == 0, call.stderr
+    assert int(call.stdout) > 15
