@@ -85,12 +85,37 @@ def written_out(net, x, blocks, mean, std):
     return pooled @ weights["classifier.weight"].T + weights["classifier.bias"]
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("depth, width, shortcuts", [(10, 2, 3), (16, 1, 2), (16, 2, 3)])
-def test_forward_pass_is_the_published_one(depth, width, shortcuts):
+def test_forward_pass_and_input_gradient_are_the_published_ones(depth, width, shortcuts, frozen):
+    """Frozen parameters, as an attack has them, take a shorter way to the same numbers."""
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-    net, x = seeded(depth, width, mean=mean, std=std), torch.rand(2, 3, 18, 21)
-    torch.testing.assert_close(net(x), written_out(net, x, (depth - 4) // 6, mean, std), rtol=1e-4, atol=1e-4)
+    net, x = seeded(depth, width, mean=mean, std=std), torch.rand(2, 3, 18, 21, requires_grad=True)
+    net.requires_grad_(not frozen)
+    ours, reference = net(x), written_out(net, x, (depth - 4) // 6, mean, std)
+    torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-4)
+    slopes = [torch.autograd.grad(logits.logsumexp(dim=1).sum(), x)[0] for logits in (ours, reference)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-4 * slopes[1].abs().max().item())
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), reference, rtol=1e-4, atol=1e-4)
     assert sum("shortcut" in name for name in net.state_dict()) == shortcuts
+
+
+def test_a_network_in_training_mode_uses_and_updates_batch_statistics_also_when_frozen():
+    net, x = seeded().train().requires_grad_(False), torch.rand(4, 3, 16, 16)
+    before = net.blocks[0].bn2.running_mean.clone()
+    alone, together = net(x[:2]), net(x)[:2]
+    assert not torch.allclose(alone, together, atol=1e-3) and not torch.equal(net.blocks[0].bn2.running_mean, before)
+
+
+def test_a_partly_frozen_network_learns_what_is_left():
+    net, x = seeded(), torch.rand(2, 3, 16, 16)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.requires_grad_(False)
+    net(x).square().sum().backward()
+    learned = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    assert len(learned) < len(list(net.parameters())) and all(one.grad.abs().sum() > 0 for one in learned)
 
 
 def test_shortcut_reads_the_activated_input():
