@@ -104,7 +104,7 @@ def test_tiny_imagenet_files(tmp_path):
         folder = root / "train" / wnid / "images"
         folder.mkdir(parents=True)
         for index in range(3):
-            mode, colour = ("L", shades[wnid]) if index == 2 else ("RGB", (shades[wnid], 0, 0))  # some are grey
+            mode, colour = ("L", shades[wnid]) if index == 0 else ("RGB", (shades[wnid], 0, 0))  # some are grey
             Image.new(mode, (64, 64), colour).save(folder / f"{wnid}_{index}.JPEG", quality=100)
     (root / "wnids.txt").write_text("\n".join(wnids) + "\n")
     (root / "val" / "images").mkdir(parents=True)

@@ -84,6 +84,7 @@ FAULTS = {
     "labels of no class": (lambda: attack(y=torch.tensor([0, 1, 9])), ["from 0 to 9", "0..3"]),
     # networks
     "depth": (lambda: models.wide_resnet(17, 1, 10), ["17", "6 n + 4", "16 or 22"]),
+    "odd depth": (lambda: models.wide_resnet(13, 1, 10), ["13", "10 or 16"]),
     "small depth": (lambda: models.build("W-4-1", 10), ["4 is no depth", "10 or 16"]),
     "width": (lambda: models.build("W-16-0", 10), ["0", "at least 1"]),
     "one class of a network": (lambda: models.wide_resnet(16, 1, 1), ["at least 2 classes"]),

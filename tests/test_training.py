@@ -230,9 +230,10 @@ def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, monkeypatc
 # --- the store --------------------------------------------------------------------------------------------------
 
 def test_a_finished_run_loads_without_training(run_it, monkeypatch):
-    trained = run_it(method="pgd", eps=8.0)
+    settings = {"method": "pgd", "eps": 8.0, "ema": 0.8}
+    trained = run_it(**settings)
     monkeypatch.setattr(loop._Step, "epoch", None)
-    found = run_it(method="pgd", eps=8.0)
+    found = run_it(**settings)
     assert (trained.loaded, found.loaded) == (False, True) and found.folder == trained.folder
     assert found.metrics == trained.metrics and found.rows == trained.rows and found.config == trained.config
     for one, two in zip(trained.model.state_dict().values(), found.model.state_dict().values()):

@@ -115,6 +115,16 @@ def test_a_log_gets_a_line_an_epoch(capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+def test_a_notebook_gets_a_bar_that_starts_where_the_run_resumes(monkeypatch, capsys):
+    monkeypatch.delenv("WPGD_STATUS", raising=False)
+    monkeypatch.setattr("helpers.training.progress._in_notebook", lambda: True)
+    with Progress("run", 5, 2, show=True) as bar:
+        assert (bar.bar.n, bar.bar.total) == (2, 5)
+        bar.update(4, ROW)
+        assert bar.bar.n == 4
+    assert capsys.readouterr().out == ""
+
+
 def test_the_runner_gets_a_status_file_and_no_lines(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("WPGD_STATUS", str(tmp_path / "status.json"))
     with Progress("run", 3, 1, show=True) as bar:
