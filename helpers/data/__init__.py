@@ -2,7 +2,7 @@
 from helpers.data.augment import Augment
 from helpers.data.dataset import Dataset, to_float
 from helpers.data.load import NAMES, available, default_root, load
-from helpers.data.split import Split, imbalance, select_classes, split
+from helpers.data.split import Split, class_index, imbalance, select_classes, split
 
-__all__ = ["NAMES", "Augment", "Dataset", "Split", "available", "default_root", "imbalance", "load",
+__all__ = ["NAMES", "Augment", "Dataset", "Split", "available", "class_index", "default_root", "imbalance", "load",
            "select_classes", "split", "to_float"]

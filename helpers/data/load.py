@@ -1,6 +1,7 @@
 """Find a data set: embedded, `<root>/<name>.npz`, the official files, a folder of images, or a checked download."""
 import os
 import socket
+import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def _missing(name, root, why):
 
 
 def _reachable(host):
+    if urllib.request.getproxies():
+        return True  # a proxy may reach what a socket cannot; the download itself will tell
     try:
         socket.create_connection((host, 80), timeout=3).close()
     except OSError:

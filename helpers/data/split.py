@@ -60,6 +60,20 @@ def within_class_rank(labels):
     return rank
 
 
+def class_index(dataset, name):
+    """Label of a class by its name.
+
+    Raises
+    ------
+    ValueError
+        For a name that the data set does not have.
+    """
+    if str(name) not in dataset.classes:
+        raise ValueError(f"{name!r} is no class of {dataset.name!r}: choose one of "
+                         f"{', '.join(dataset.classes[:20])}{' ...' if dataset.num_classes > 20 else ''}")
+    return dataset.classes.index(str(name))
+
+
 def select_classes(dataset, names):
     """The images of some classes only, relabelled 0, 1, ... in the order of `names`.
 

@@ -17,7 +17,7 @@ from helpers.training.store import finished
 
 
 def main(words=None):
-    """Command line; returns the exit status: 0 all done, 3 time is over, 2 the plan has an error."""
+    """Command line; returns the exit status: 0 all done, 1 a run diverged, 2 an error in the plan, 3 time is over."""
     parser = argparse.ArgumentParser(prog="python -m helpers.training", description=__doc__.split("\n\n")[0])
     parser.add_argument("plan", type=Path)
     parser.add_argument("--budget-minutes", type=float, help="stop cleanly before this time is over")
@@ -29,18 +29,24 @@ def main(words=None):
     try:
         plan = read_plan(options.plan)
         jobs = [(config, minutes, prepare(config, options.data_root, options.store).folder) for config, minutes in plan]
+        failed = 0
         for number, (config, minutes, folder) in enumerate(jobs, 1):
             state = "done" if finished(folder) else f"~{minutes:g} min" if minutes else "to do"
             print(f"[{number}/{len(jobs)}] {config.label}  {state}", flush=True)
-            if not options.list and not finished(folder):
+            if options.list or finished(folder):
+                continue
+            try:
                 train(config, data_root=options.data_root, store=options.store, deadline=deadline)
+            except ValueError as error:  # everything was checked above, so it diverged: the others can still run
+                print(f"error: {error}", file=sys.stderr)
+                failed += 1
     except OutOfTime as stop:
         print(f"time is over: {stop}; call again to resume")
         return 3
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    return 1 if failed else 0
 
 
 def read_plan(path):

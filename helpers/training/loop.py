@@ -1,6 +1,7 @@
 """The training loop (Eq. 1, 2 and 6) and what surrounds it."""
 import copy
 import math
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     OutOfTime
     """
     from accelerate import Accelerator
-    accelerator = Accelerator()
+    # Without this, several CPU processes would train independently, all into one folder.
+    accelerator = Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available())
     job = prepare(config, data_root, store)
     device = accelerator.device
     if runs.finished(job.folder):

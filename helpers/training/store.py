@@ -8,6 +8,7 @@
 import csv
 import hashlib
 import json
+import math
 import os
 import pickle
 import re
@@ -93,7 +94,8 @@ def write(folder, config_facts, cost, rows, metrics, facts, state):
     temporary = folder / f"weights.{os.getpid()}.tmp"
     save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
     os.replace(temporary, folder / "weights.safetensors")
-    write_json(folder / "metrics.json", metrics)
+    # Strict JSON has no NaN: an adversarial error that was not measured is null.
+    write_json(folder / "metrics.json", {name: None if value != value else value for name, value in metrics.items()})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -102,7 +104,8 @@ def read(folder, model):
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     with open(folder / "history.csv", newline="") as file:
         rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    return rows, json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return rows, {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
 def save_checkpoint(folder, state):
