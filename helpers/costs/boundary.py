@@ -36,10 +36,14 @@ def linear_boundary_cost(images, labels, classes=None):
     ValueError
         Bad images or labels, an empty class, or a fit that does not converge.
     """
+    from threadpoolctl import threadpool_limits
+
     labels, classes = _labels(labels, classes)
     pixels = _pixels(images, len(labels))
-    weights, bias = _fit(pixels, labels)
-    return CostMatrix(_distances(weights, bias, pixels, labels, classes), classes, name="linear_boundary")
+    # One thread: the same sums, hence the same digest and the same runs, on any number of cores. It is no slower.
+    with threadpool_limits(1):
+        values = _distances(*_fit(pixels, labels), pixels, labels, classes)
+    return CostMatrix(values, classes, name="linear_boundary")
 
 
 def boundary_distances(weights, bias, images, labels):
