@@ -28,7 +28,8 @@ def decision_regions(rows):
         ``data = {"classes": [names], "extent": [x0, x1, y0, y1], "panels": [{"title", "grid"}]}``: ``grid``
         (H, W) of predicted classes, first line at the smallest y. Data or a panel may have ``"points"``
         (N, 2) and ``"labels"`` (N ints); a panel's ``"extent"`` overrides the data's. ``"columns"`` (default
-        4) panels stand in a line; ``"note"`` of a panel is a line below it.
+        4) panels stand in a line; ``"note"`` of a panel is a line below it. Boundaries follow the grid's
+        cells unless a panel has exact ones as ``"lines"``, a list of (n, 2) polylines.
 
     Returns
     -------
@@ -72,7 +73,24 @@ def _draw_regions(ax, panel: dict, inches: float) -> None:
     pale = np.array([_PALE * np.array(to_rgb(class_mark(index)[0])) + 1 - _PALE
                      for index in range(len(panel["classes"]))])
     x0, x1, y0, y1 = extent = panel["extent"]
-    ax.imshow(pale[grid], extent=extent, origin="lower", interpolation="nearest", aspect="equal")
+    exact = panel.get("lines")
+    # Steps of cells would stick out beside exact lines.
+    ax.imshow(pale[grid], extent=extent, origin="lower", aspect="equal",
+              interpolation="nearest" if exact is None else "bilinear")
+    if exact is None:
+        _contour_cells(ax, grid, extent)
+    for line in exact or ():
+        ax.plot(*numbers(line).T, color="#333333", linewidth=0.9)
+    _draw_points(ax, panel)
+    ax.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
+    ax.set_title(wrap(panel["title"], inches))
+    ax.spines[["top", "right"]].set_visible(True)
+    if panel.get("note"):
+        ax.set_xlabel(wrap(panel["note"], inches))
+
+
+def _contour_cells(ax, grid: np.ndarray, extent) -> None:
+    x0, x1, y0, y1 = extent
     height, width = grid.shape
     x = x0 + (np.arange(width) + 0.5) * (x1 - x0) / width
     y = y0 + (np.arange(height) + 0.5) * (y1 - y0) / height
@@ -80,12 +98,6 @@ def _draw_regions(ax, panel: dict, inches: float) -> None:
         inside = (grid == index).astype(float)
         if inside.min() < 1:
             ax.contour(x, y, inside, levels=[0.5], colors="#333333", linewidths=0.8)
-    _draw_points(ax, panel)
-    ax.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[])
-    ax.set_title(wrap(panel["title"], inches))
-    ax.spines[["top", "right"]].set_visible(True)
-    if panel.get("note"):
-        ax.set_xlabel(wrap(panel["note"], inches))
 
 
 def _draw_points(ax, panel: dict) -> None:
