@@ -148,16 +148,26 @@ def cheap_minus_dear(table, measure="curvature", method="wpgd"):
     return [float(value) for value in kept[order.index[0]] - kept[order.index[-1]]]
 
 
-def cost_correlations(table, measure="mean_distance", method="wpgd"):
-    """Rank correlation, over pairs, of the cost with a measure's share: the mean over eps, a number a seed.
+def cost_correlations(table, measure="mean_distance", method="wpgd", relative=False):
+    """Rank correlation, over pairs, of the cost with a measure: the mean over eps, a number a seed.
 
-    Shares of standard training's value, because the pairs' distances differ by a percent even there (the
-    square's corners are not turned along with the points) and ranks take the smallest difference for a large
-    one. NaN if all pairs cost the same; a pair without a boundary counts as the farthest.
+    Parameters
+    ----------
+    relative : bool
+        Correlate shares of standard training's value in place of the values: the pairs' distances differ by a
+        percent even there (the square's corners are not turned along with the points), and ranks take the
+        smallest difference for a large one.
+
+    Returns
+    -------
+    list of float, NaN if all pairs cost the same; a pair without a boundary counts as the farthest
     """
-    rows = shares(table[table.method.isin(["ce", method])], measure)
+    if relative:
+        rows, column = shares(table[table.method.isin(["ce", method])], measure), "share"
+    else:
+        rows, column = table[table.method == method], measure
     # Spearman's rho is Pearson's correlation of ranks; infinite distances have a rank, too.
-    rhos = [(seed, part.cost.rank().corr(part["share"].rank()))
+    rhos = [(seed, part.cost.rank().corr(part[column].rank()))
             for (seed, _), part in rows.groupby(["seed", "eps"])]
     return [float(np.mean([rho for of, rho in rhos if of == seed])) for seed in sorted(set(rows.seed))]
 
