@@ -2,9 +2,10 @@
 
 from .boundary import boundary_distances, linear_boundary_cost
 from .matrix import CostMatrix, from_dataframe, read_csv
+from .order import ordered_groups
 from .spec import SPECS, from_spec
 from .superclasses import CIFAR10_SUPERCLASSES, CIFAR100_SUPERCLASSES, superclass_cost
-from .wordnet import readable, wordnet_cost
+from .wordnet import readable, shared_hypernym, wordnet_cost
 
 __all__ = [
     "CIFAR10_SUPERCLASSES",
@@ -15,8 +16,10 @@ __all__ = [
     "from_dataframe",
     "from_spec",
     "linear_boundary_cost",
+    "ordered_groups",
     "read_csv",
     "readable",
+    "shared_hypernym",
     "superclass_cost",
     "wordnet_cost",
 ]

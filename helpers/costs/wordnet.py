@@ -76,6 +76,38 @@ def readable(name):
     return (row["lemmas"][0] if row and row["class"] == name else str(name)).replace("_", " ")
 
 
+def shared_hypernym(classes, cover=0.75):
+    """What WordNet calls most of some classes: "fish" for shark, trout, ray.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Of one of the three data sets, see `find`.
+    cover : float in (0, 1]
+        Share of the classes that the word must include; the most specific such word is taken.
+
+    Returns
+    -------
+    str, or None if no data set has all of the classes.
+    """
+    known = next((rows for name in DATA_SETS if (rows := _try_find(name, classes))), None)
+    if known is None:
+        return None
+    above = [_up(row["synset"]).keys() for row in known]
+    counts = {node: sum(node in own for own in above) for node in sorted(set().union(*above))}
+    enough = [node for node, count in counts.items() if count >= cover * len(above)]
+    # Of equally deep words the one that includes more of the classes.
+    deepest = max(enough, key=lambda node: (_depth(node, max), counts[node]))
+    return deepest.split(".")[0].replace("_", " ")
+
+
+def _try_find(data_set, classes):
+    try:
+        return find(data_set, classes)
+    except ValueError:
+        return None
+
+
 @cache
 def _up(synset):
     """Each ancestor of a synset (itself included) -> number of edges of the shortest way up to it."""

@@ -1,0 +1,70 @@
+"""Order and groups of many classes against block matrices, and names against what WordNet says."""
+
+import numpy as np
+import pytest
+
+from helpers import costs
+
+
+def block_cost(sizes, rng, within=1.0, across=10.0):
+    """Classes in random order, near within a block; the block of each class."""
+    block = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    values = np.where(block[:, None] == block, within, across) + 0.01 * rng.random((len(block), len(block)))
+    values = np.triu(values, 1)
+    return costs.CostMatrix(values + values.T, [f"class {index}" for index in range(len(block))]), block
+
+
+def test_blocks_become_consecutive_groups():
+    cost, block = block_cost([4, 7, 5], np.random.default_rng(0))
+    order, groups = costs.ordered_groups(cost, count=3)
+    assert sorted(order) == list(range(16))
+    assert sorted(stop - start for _, start, stop in groups) == [4, 5, 7]
+    assert [groups[0][1], *(stop for _, _, stop in groups)] == sorted({*(s for _, s, _ in groups), 16})
+    for name, start, stop in groups:
+        assert len(set(block[order[start:stop]])) == 1
+        assert name in {f"like {cost.classes[index]}" for index in order[start:stop]}
+
+
+def test_a_small_group_joins_its_nearer_neighbour():
+    cost, block = block_cost([6, 1, 6], np.random.default_rng(1))
+    values = np.array(cost.values)
+    alone, near = block == 1, block == 2
+    values[np.ix_(alone, near)] = values[np.ix_(near, alone)] = 5.0
+    cost = costs.CostMatrix(values, cost.classes)
+    order, groups = costs.ordered_groups(cost, count=3, smallest=1)
+    assert sorted(stop - start for _, start, stop in groups) == [1, 6, 6]
+    order, groups = costs.ordered_groups(cost, count=3, smallest=2)
+    joined, = [order[start:stop] for _, start, stop in groups if stop - start == 7]
+    assert set(block[joined]) == {1, 2}
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        costs.ordered_groups(costs.wordnet_cost("cifar10"), count=0)
+
+
+@pytest.mark.parametrize("data_set", ["cifar100", "tiny-imagenet-200"])
+def test_wordnet_groups_carry_words(data_set):
+    cost = costs.wordnet_cost(data_set)
+    order, groups = costs.ordered_groups(cost)
+    assert sorted(order) == list(range(len(cost))) and 8 <= len(groups) <= 2 * len(cost) ** 0.5 + 1
+    assert all(stop - start >= 3 and not name.startswith("like") for name, start, stop in groups)
+    neighbours = cost.values[order[:-1], order[1:]].mean()
+    assert neighbours < 0.6 * cost.values[np.triu_indices(len(cost), 1)].mean()
+
+
+@pytest.mark.parametrize(("classes", "word"), [
+    (["shark", "trout", "ray"], "fish"), (["man", "woman", "boy", "girl"], "person"),
+    (["rose", "tulip", "poppy", "shark"], "vascular plant"), (["cat", "dog"], "carnivore"), (["4", "9"], None)])
+def test_the_most_specific_word_for_most_of_the_classes(classes, word):
+    assert costs.shared_hypernym(classes) == word
+
+
+def test_nltk_agrees_on_the_shared_word():
+    wordnet = pytest.importorskip("nltk.corpus").wordnet
+    try:
+        first, second = wordnet.synset("cat.n.01"), wordnet.synset("dog.n.01")
+    except LookupError:
+        pytest.skip("WordNet's corpus is not here; set NLTK_DATA")
+    common = first.lowest_common_hypernyms(second)[0].name().split(".")[0]
+    assert costs.shared_hypernym(["cat", "dog"], cover=1.0) == common
