@@ -123,7 +123,39 @@ def mantel_test(gap, cost, permutations=9999, seed=0, *, alternative="less", dia
     return rho, (count + 1) / (permutations + 1)
 
 
-def bootstrap_correlation(standard, robust, cost, samples=1000, seed=0, *, confidence=0.95, diagonal=False):
+def correlation_samples(standard, robust, cost, samples=1000, seed=0, *, diagonal=False, signed=False):
+    """Return rho for bootstrap resamples of the test images, a (samples,) array.
+
+    Parameters
+    ----------
+    standard, robust, cost, samples, seed, diagonal
+        As in `bootstrap_correlation`.
+    signed : bool
+        Correlate C_robust - C_standard, without the absolute value of Def. 1.
+
+    Returns
+    -------
+    (samples,) float64 array
+        NaN where the resampled gap is constant.
+    """
+    size = standard.num_classes
+    cost, cost_norm = _centred(as_cost(cost, size), diagonal)
+    mask = _chosen(size, diagonal)
+    total, squares, product = np.zeros((3, samples))
+    for k, (row_standard, row_robust) in resample_rows([standard, robust], samples, seed):
+        change = (row_robust - row_standard) * mask[k]
+        gap = change if signed else np.abs(change)
+        total += gap.sum(axis=1)
+        squares += (gap**2).sum(axis=1)
+        product += gap @ cost[k]
+    gap_norm = np.sqrt(np.maximum(squares - total**2 / mask.sum(), 0.0))
+    scale = gap_norm * cost_norm
+    return np.divide(product, scale, out=np.full(samples, np.nan), where=scale > 1e-12)
+
+
+def bootstrap_correlation(
+    standard, robust, cost, samples=1000, seed=0, *, confidence=0.95, diagonal=False, signed=False
+):
     """Return a percentile bootstrap interval of rho over the test images.
 
     Images are resampled within their class, jointly for both models where these saw the same labels in
@@ -139,24 +171,15 @@ def bootstrap_correlation(standard, robust, cost, samples=1000, seed=0, *, confi
         Coverage of the interval.
     diagonal : bool
         As in `correlation`.
+    signed : bool
+        As in `correlation_samples`: the noise of a pair then averages to zero (it still lowers |rho|).
 
     Returns
     -------
     low, high : float
         NaN if rho is undefined in every resample.
     """
-    size = standard.num_classes
-    cost, cost_norm = _centred(as_cost(cost, size), diagonal)
-    mask = _chosen(size, diagonal)
-    total, squares, product = np.zeros((3, samples))
-    for k, (row_standard, row_robust) in resample_rows([standard, robust], samples, seed):
-        gap = np.abs(row_robust - row_standard) * mask[k]
-        total += gap.sum(axis=1)
-        squares += (gap**2).sum(axis=1)
-        product += gap @ cost[k]
-    gap_norm = np.sqrt(np.maximum(squares - total**2 / mask.sum(), 0.0))
-    scale = gap_norm * cost_norm
-    rho = np.divide(product, scale, out=np.full(samples, np.nan), where=scale > 1e-12)
+    rho = correlation_samples(standard, robust, cost, samples, seed, diagonal=diagonal, signed=signed)
     return percentile_interval(rho, confidence)
 
 
