@@ -238,6 +238,25 @@ def test_difference_is_symmetric_and_diagonal_of_a_cost_is_masked():
     assert not np.ma.getmaskarray(gap.get_array()).any()
 
 
+def test_a_cost_is_coloured_from_its_nearest_to_its_farthest_pair():
+    near, far = 0.5, 0.95
+    matrix = np.full((10, 10), 0.9) - 0.9 * np.eye(10)
+    matrix[0, 1] = matrix[1, 0] = near
+    matrix[2, 3] = matrix[3, 2] = far
+    data = {**panel("cost"), "matrix": matrix.tolist()}
+    assert images(plotting.matrices(rows({"panels": [data]})))[0].get_clim() == pytest.approx((near, far))
+    equal = {**panel("cost"), "matrix": (1 - np.eye(10)).tolist()}
+    assert images(plotting.matrices(rows({"panels": [equal]})))[0].get_clim() == pytest.approx((0, 1))
+
+
+def test_names_of_pairs_stay_on_the_side_of_the_middle():
+    data = correlation_panel("CIFAR-10") | {"annotations": [
+        {"x": x, "y": 0.2, "text": "a long name of a pair of classes"} for x in (0.0, 100.0)]}
+    fig = plotting.correlation(rows({"panels": [data]}))
+    names = fig.subfigs[0].axes[0].texts
+    assert [text.get_ha() for text in names] == ["left", "right"]
+
+
 def test_cells_show_percent_and_null_is_left_out():
     data = panel("confusion", 2)
     data["matrix"] = [[0.934, 0.066], [None, 0.5]]

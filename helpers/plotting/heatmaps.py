@@ -50,9 +50,10 @@ def matrices(rows):
 
     Notes
     -----
-    Colour limits come from the off-diagonal cells (for K > 20 their 99.5th percentile, a cost excepted),
-    because the diagonal would hide the pairs; a bar with an arrow says that some cell lies beyond. A cost's
-    diagonal is grey. The map of a difference is symmetric at 0.
+    Colour limits come from the off-diagonal cells (for K > 20 their 99.5th percentile, for a cost their
+    0.5th), because the diagonal would hide the pairs; a bar with an arrow says that some cell lies beyond. A
+    cost is coloured from its nearest to its farthest pair, its diagonal is grey. The map of a difference is
+    symmetric at 0.
 
     Raises
     ------
@@ -137,12 +138,23 @@ def color_limits(panels: list[dict]) -> tuple[float, float, str]:
     finite = np.abs(flat[np.isfinite(flat)])
     high = float(np.percentile(finite, hidden)) if finite.size else 1.0
     high = high if high > 0 else 1.0
+    if all(panel["kind"] == "cost" for panel in panels):
+        return _cost_limits(finite, high, panels)
     if all(panel["kind"] != "cost" and len(panel["matrix"]) <= ANNOTATED for panel in panels):
         high = max(high, 1.0)  # less than a percentage point is no dark cell
     above, below = bool(np.nanmax(every, initial=0) > high), bool(np.nanmin(every, initial=0) < -high)
     if any(panel["kind"] == "difference" for panel in panels):
         return -high, high, {(0, 0): "neither", (1, 0): "max", (0, 1): "min", (1, 1): "both"}[above, below]
     return 0.0, high, "max" if above else "neither"
+
+
+def _cost_limits(finite: np.ndarray, high: float, panels: list[dict]) -> tuple[float, float, str]:
+    """From the nearest pair, not from 0: distances such as 1 - 1 / (d + 1) all lie close to 1."""
+    hidden = 0.5 if any(len(panel["matrix"]) > NAMED for panel in panels) else 0.0
+    low = float(np.percentile(finite, hidden)) if finite.size else 0.0
+    if low >= high:
+        return 0.0, high, "neither"
+    return low, high, "min" if finite.min() < low else "neither"
 
 
 def _draw_panel(ax, panel: dict, low: float, high: float, side: float):

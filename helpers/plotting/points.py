@@ -128,8 +128,9 @@ def _draw_correlation(ax, panel: dict, inches: float) -> None:
         ends = np.array([cost.min(), cost.max()])
         ax.plot(ends, start + slope * ends, color=COLORS["pgd"])
     for pair in panel.get("annotations", []):
-        ax.annotate(pair["text"], (pair["x"], 100 * pair["y"]), xytext=(4, 3), textcoords="offset points",
-                    fontsize=SMALL)
+        right = pair["x"] > (cost.min() + cost.max()) / 2  # there a name to the right might leave the axes
+        ax.annotate(pair["text"], (pair["x"], 100 * pair["y"]), xytext=(-6 if right else 4, 3),
+                    textcoords="offset points", fontsize=SMALL, ha="right" if right else "left")
         ax.plot(pair["x"], 100 * pair["y"], "o", markerfacecolor="none", markeredgecolor=GREY, markersize=7)
     ax.set_title(wrap(f"{panel['title']}\n{_rho(panel)}", inches))
     ax.set_xlabel(panel.get("xlabel", "cost"))
