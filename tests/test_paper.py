@@ -142,6 +142,11 @@ def test_stand_in_title(dataset, used, title):
     assert paper.stand_in_title(dataset, used) == title
 
 
+def test_only_the_digits_are_mnists_own():
+    assert not paper.is_stand_in("mnist", "mnist5k") and not paper.is_stand_in("cifar10", "cifar10")
+    assert paper.is_stand_in("cifar10", "mnist5k") and paper.is_stand_in("mnist", "cifar10")
+
+
 def test_metrics_round_trip_with_reference_rows(tmp_path, repo, provenance):
     commit(repo, "reduced", {"data": {"fig": {"title": "MNIST", "y": [9]}}})
     out = paper.Outputs("02_gap", "quick", tmp_path / "results", seed=3)

@@ -112,3 +112,14 @@ def stand_in_title(paper_dataset: str, data_name: str) -> str:
     if data_name == "mnist5k":
         return "MNIST (5,000 of its digits)" if paper_dataset == "mnist" else f"{title} (digits stand in)"
     return f"{title} ({dataset_title(data_name)} stands in)"
+
+
+def is_stand_in(paper_dataset: str, data_name: str) -> bool:
+    """Whether other images than those of the paper's data set were used; the embedded digits are MNIST's own.
+
+    Parameters
+    ----------
+    paper_dataset, data_name : str
+        As for `stand_in_title`.
+    """
+    return data_name != paper_dataset and (paper_dataset, data_name) != ("mnist", "mnist5k")
