@@ -196,3 +196,10 @@ def test_toy_classes_are_one_arm_turned_by_120_degrees():
         torch.testing.assert_close(arms.c1, arms.c0 @ turn.T, atol=1e-5, rtol=0)
         torch.testing.assert_close(arms.c2, arms.c1 @ turn.T, atol=1e-5, rtol=0)
     assert not torch.equal(toy.x_train, toy.x_test)
+
+
+def test_a_class_is_found_by_its_name():
+    digits = data.load("mnist5k")
+    assert [data.class_index(digits, name) for name in ("0", "9", 4)] == [0, 9, 4]
+    with pytest.raises(ValueError, match="'cat' is no class of 'mnist5k'"):
+        data.class_index(digits, "cat")

@@ -58,6 +58,35 @@ def cluster_quality(features, labels, *, neighbors=10, max_points=2000, seed=0):
     }
 
 
+def cluster_samples(features, labels, *, neighbors=10):
+    """Return what `cluster_quality` averages, image by image, so that two networks can be compared with an interval.
+
+    Parameters
+    ----------
+    features : (N, D) array or tensor
+    labels : (N,) integers
+        At least two classes. All points are used; the cost is quadratic in N.
+    neighbors : int
+        Neighbours that vote on each point, itself left out.
+
+    Returns
+    -------
+    silhouettes : (N,) float64 array in [-1, 1]
+    agree : (N,) bool array, whether the vote of the neighbours is the label
+    """
+    from sklearn.metrics import silhouette_samples
+    from sklearn.neighbors import NearestNeighbors
+
+    features = _as_features(features)
+    classes, codes = np.unique(as_labels(labels, len(features)).numpy(force=True), return_inverse=True)
+    if not 2 <= len(classes) < len(codes):
+        raise ValueError(f"{len(classes)} classes of {len(codes)} points form no clusters to compare.")
+    search = NearestNeighbors(n_neighbors=min(neighbors, len(codes) - 1)).fit(features)
+    votes = codes[search.kneighbors(return_distance=False)]
+    winners = np.array([np.bincount(vote, minlength=len(classes)).argmax() for vote in votes])
+    return silhouette_samples(features, codes), winners == codes
+
+
 def tsne(features, seed=0, perplexity=30.0):
     """Return a 2-d t-SNE embedding of the features (Fig. 6), the same for the same input and seed.
 
