@@ -62,6 +62,26 @@ def interval_over_seeds(values: Iterable[float], confidence: float = 0.95) -> In
     return Interval(mean, mean - half, mean + half)
 
 
+def hull(intervals: Iterable[tuple[float, float, float]]) -> Interval:
+    """One interval from those of several seeds: the mean of the values, from the lowest end to the highest.
+
+    For (value, low, high) that were bootstrapped over test images, a model a seed. A verdict then needs every
+    seed's interval on the same side, which is cautious where seeds are too few for a spread of their own.
+
+    Parameters
+    ----------
+    intervals : iterable of (value, low, high)
+        None or NaN ends make the result an interval without ends; no interval at all, or a NaN among the
+        values, makes it "not measurable".
+    """
+    rows = [tuple(math.nan if number is None else float(number) for number in row) for row in intervals]
+    value = sum(row[0] for row in rows) / len(rows) if rows else math.nan
+    ends = [end for row in rows for end in row[1:]]
+    if not rows or any(math.isnan(end) for end in ends):
+        return Interval(value, None, None)
+    return Interval(value, min(ends), max(ends))
+
+
 @dataclass(frozen=True)
 class Claim:
     """One sentence of the paper and the number that decides it.
