@@ -12,6 +12,7 @@ from helpers.plotting.style import (
     numbers,
     panels_of,
     row_figures,
+    say_missing,
     styled,
     wrap,
 )
@@ -30,10 +31,10 @@ def curves(rows):
     rows : list of (label, data)
         ``data = {"panels": [panel, ...], "layout": "row" (default) | "column" | "grid" (two columns)}``; a
         panel is ``{"title", "xlabel", "ylabel", "series": [series, ...]}`` and may have ``"ylim"`` and
-        ``"lines"`` ([{"y", "label"}], dotted horizontal lines); a series is ``{"label", "method":
-        "ce"|"pgd"|"wpgd", "x", "y"}`` and may have ``"p"`` (shade of WPGD), ``"low"`` and ``"high"`` (the
-        band), ``"style"`` ("solid", "dashed", "dotted") and ``"variant"`` (0, 1, 2: told apart by marker
-        where method and style are equal).
+        ``"lines"`` ([{"y", "label"}], dotted horizontal lines), or ``"missing"`` (a text in place of series,
+        then empty); a series is ``{"label", "method": "ce"|"pgd"|"wpgd", "x", "y"}`` and may have ``"p"``
+        (shade of WPGD), ``"low"`` and ``"high"`` (the band), ``"style"`` ("solid", "dashed", "dotted") and
+        ``"variant"`` (0, 1, 2: told apart by marker where method and style are equal).
 
     Returns
     -------
@@ -84,7 +85,7 @@ def _same_labels(panels: list[dict]) -> bool:
 def _legends(panels: list[dict], room: float, columns: int) -> tuple[int, int]:
     """Entries a line and lines of the panels' legends, which stand below the axes."""
     labels = [[entry["label"] for entry in [*panel["series"], *panel.get("lines", [])]] for panel in panels]
-    longest = max(len(label) for panel in labels for label in panel)
+    longest = max((len(label) for panel in labels for label in panel), default=1)
     per_line = max(int((room / columns - 0.3) / (0.55 + 0.075 * longest)), 1)
     return per_line, max(-(-len(panel) // per_line) for panel in labels)
 
@@ -107,7 +108,8 @@ def _draw_curves(ax, panel: dict, inches: float) -> list:
         handles.append(ax.axhline(line["y"], color=GREY, linestyle="dotted", linewidth=1.2,
                                   label=line["label"]))
     _label(ax, panel, inches)
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # half an epoch is none
+    if panel["series"]:
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))  # half an epoch is none
     return handles
 
 
@@ -118,6 +120,8 @@ def _label(ax, panel: dict, inches: float) -> None:
     ax.grid(axis="y")
     if panel.get("ylim") is not None:
         ax.set_ylim(*panel["ylim"])
+    if panel.get("missing"):
+        say_missing(ax, panel["missing"], inches - 0.7)
 
 
 @styled
@@ -129,7 +133,8 @@ def tradeoff(rows):
     rows : list of (label, data)
         ``data = {"panels": [{"title", "series": [series, ...]}]}``; a series is ``{"label", "metric":
         "NE"|"AE", "p", "y"}`` and may have ``"low"`` and ``"high"`` (error bars) and ``"printed": True`` (the
-        paper's numbers: hollow markers, dotted line). p is drawn as categories, ascending over all series.
+        paper's numbers: hollow markers, dotted line). p is drawn as categories, ascending over all series. A
+        panel without series says why in ``"missing"``.
 
     Returns
     -------
@@ -169,9 +174,10 @@ def _draw_tradeoff(ax, panel: dict, inches: float, per_line: int) -> None:
         ax.errorbar([places.index(float(p)) for p in series["p"]], y, errors, color=color, marker=marker,
                     capsize=3, linestyle="dotted" if printed else "solid", linewidth=1.0 if printed else 1.6,
                     markerfacecolor="white" if printed else color, label=series["label"])
-    ax.set_xticks(range(len(places)), ["0\n(PGD)" if p == 0 else f"{p:g}" for p in places])
+    if places:
+        ax.set_xticks(range(len(places)), ["0\n(PGD)" if p == 0 else f"{p:g}" for p in places])
     ax.margins(x=0.08)
     _label(ax, {"xlabel": "p", **panel}, inches)
-    if panel.get("ylim") is None:
+    if panel.get("ylim") is None and panel["series"]:
         ax.set_ylim(bottom=0)
     legend_below(ax, ax.get_legend_handles_labels()[0], per_line, drop=46.0)

@@ -49,7 +49,11 @@ def styled(function: Callable) -> Callable:
         import matplotlib
 
         with matplotlib.rc_context(RC):
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            interactive = matplotlib.is_interactive()
+        # A notebook's backend, loaded with the first figure, asks to show figures: that must outlive the context.
+        matplotlib.interactive(interactive)
+        return result
     return wrapper
 
 
@@ -151,8 +155,18 @@ def legend_below(ax, handles: list, per_line: int, drop: float = 34.0):
     """A legend under the axes, ``drop`` points below them (under tick and axis labels); layout makes room."""
     from matplotlib.transforms import ScaledTranslation
 
+    if not handles:
+        return None
     fig = ax.get_figure(root=True)
     below = ax.transAxes + ScaledTranslation(0, -drop / POINTS, fig.dpi_scale_trans)
     lines = -(-len(handles) // per_line)
     return ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below,
                      ncols=-(-len(handles) // lines), borderaxespad=0, columnspacing=1.2)
+
+
+def say_missing(ax, text: str, inches: float) -> None:
+    """Write into an empty panel why it is empty."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    ax.text(0.5, 0.5, wrap(text, inches), ha="center", va="center", transform=ax.transAxes, color="#666666")
