@@ -1,0 +1,36 @@
+"""Sec. 5 of the paper: its models, and from them Tables 2 and 3, Figures 10 to 13 and their claims."""
+
+from .attacked import Scores, score_attacks
+from .consistency import implied, readings, summary
+from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
+from .models import MAIN, Models, column
+from .statements import direction_claims, error_claims, same_complexity, score_claims
+from .tables import attack_table, compare_table2, compare_table3, directional, formatted, table2, table3
+
+__all__ = [
+           "MAIN",
+           "NOT_HERE",
+           "Models",
+           "Scores",
+           "attack_table",
+           "column",
+           "compare_table2",
+           "compare_table3",
+           "confusions",
+           "direction_claims",
+           "directional",
+           "error_claims",
+           "formatted",
+           "implied",
+           "reached",
+           "readings",
+           "same_complexity",
+           "score_attacks",
+           "score_claims",
+           "score_panels",
+           "summary",
+           "table2",
+           "table3",
+           "tradeoff",
+           "training_curves",
+]
