@@ -1,4 +1,4 @@
-"""Where errors go: near and distant pairs, the cost of an error, the worst attack, trends over models."""
+"""Where errors go: near and distant pairs, the cost of an error, the worst attack, order over models."""
 
 import math
 
@@ -49,6 +49,7 @@ def test_crossing_pairs_need_a_group_for_each_class():
     pairs = evaluation.crossing_pairs(["cat", "dog", "ship"], costs.CIFAR10_SUPERCLASSES)
     assert np.array_equal(pairs, [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
     assert evaluation.crossing_pairs(["0", "1"], costs.CIFAR10_SUPERCLASSES) is None
+    assert evaluation.crossing_pairs(["cat", "dog"], costs.CIFAR10_SUPERCLASSES) is None
 
 
 def test_cost_of_an_error_is_score_over_errors():
@@ -73,25 +74,29 @@ def test_worst_case_takes_the_dearest_answer_of_each_image():
         evaluation.worst_case([first, answers((1, 1), (0, 1), (2, 2))], COST)
 
 
-def test_trend_is_the_slope_over_steps():
-    assert evaluation.trend([3, 5, 7]) == pytest.approx(2)
-    assert evaluation.trend([1, 0, 0, 1]) == pytest.approx(0)
-    assert evaluation.trend([4, 9]) == pytest.approx(np.polyfit([0, 1], [4, 9], 1)[0])
-    assert math.isnan(evaluation.trend([1]))
+def test_rank_order_is_kendalls_tau():
+    from scipy.stats import kendalltau
+
+    for values in ([3, 5, 7], [7, 5, 3], [1, 40, 2, 4], [4, 9]):
+        assert evaluation.rank_order(values) == pytest.approx(kendalltau(range(len(values)), values).statistic)
+    assert evaluation.rank_order([2, 2, 2]) == 0
+    assert evaluation.rank_order(np.array([[1, 3], [2, 2]])).tolist() == [1, -1]
+    assert math.isnan(evaluation.rank_order([1]))
 
 
 @pytest.mark.parametrize("options", [{}, {"cost": COST}, {"cost": COST, "per_error": True}])
-def test_bootstrap_trend_holds_its_value(options):
+def test_bootstrap_order_holds_its_value(options):
     models = [noisy(error) for error in (0.2, 0.35, 0.5)]
-    value, low, high = evaluation.bootstrap_trend(models, **options)
+    value, low, high = evaluation.bootstrap_order(models, **options)
     assert low <= value <= high
-    if not options:
-        assert value == pytest.approx((models[2].error - models[0].error) / 2) and low > 0
-    assert all(math.isnan(end) for end in evaluation.bootstrap_trend(models[:1], **options))
+    assert options.get("per_error") or (value, low, high) == (1, 1, 1)
+    assert all(math.isnan(end) for end in evaluation.bootstrap_order(models[:1], **options))
 
 
-def test_bootstrap_trend_of_one_model_with_itself_is_zero():
-    assert evaluation.bootstrap_trend([noisy(0.3)] * 3, COST) == pytest.approx((0, 0, 0), abs=1e-12)
+def test_models_that_differ_by_noise_have_no_order():
+    _, low, high = evaluation.bootstrap_order([noisy(0.3, seed) for seed in range(4)])
+    assert low < 0 < high
+    assert evaluation.bootstrap_order([noisy(0.3)] * 3, COST) == (0, 0, 0)
 
 
 def test_hull_spans_the_seeds():

@@ -4,7 +4,7 @@
 - cached: the same for a trained run, kept beside its weights
 - scores: accuracy gap G (Def. 1), its correlation with a cost (Table 1), weighted score S (Eq. 7)
 - gaps, studies: where G lies, what chance would give, a row of Table 1 (Sec. 3.1)
-- direction: near and distant pairs, mean cost of an error, trends over p (Sec. 5.3, 5.4)
+- direction: near and distant pairs, mean cost of an error, order over p (Sec. 5.3, 5.4)
 - confidence, selective: softmax entropy (Fig. 7), calibration, thresholds on the confidence
 - clusters: t-SNE and cluster quality of a representation (Fig. 6)
 - pairs: curves and errors of two-class problems over seeds (Fig. 5)
@@ -19,11 +19,11 @@ from .clusters import cluster_quality, cluster_samples, tsne
 from .confidence import calibration_error, reliability_table, softmax_entropy
 from .direction import (
     bootstrap_error_cost,
-    bootstrap_trend,
+    bootstrap_order,
     crossing_pairs,
     mean_error_cost,
     pairs_by_cost,
-    trend,
+    rank_order,
     worst_case,
 )
 from .gaps import (
@@ -65,10 +65,10 @@ __all__ = [
     "bootstrap_error",
     "bootstrap_error_cost",
     "bootstrap_error_difference",
+    "bootstrap_order",
     "bootstrap_score",
     "bootstrap_score_difference",
     "bootstrap_statistic",
-    "bootstrap_trend",
     "boundaries",
     "calibration_error",
     "cluster_quality",
@@ -97,13 +97,13 @@ __all__ = [
     "pairs_among",
     "pairs_by_cost",
     "predict_logits",
+    "rank_order",
     "reliability_table",
     "risk_coverage",
     "seed_band",
     "softmax_confidence",
     "softmax_entropy",
     "stratified_subset",
-    "trend",
     "tsne",
     "weighted_score",
     "worst_case",

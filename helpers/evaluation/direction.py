@@ -49,9 +49,9 @@ def crossing_pairs(classes: Sequence[str], groups: Mapping):
 
     Returns
     -------
-    (K, K) float64 array, or None if a class has no group.
+    (K, K) float64 array, or None if a class has no group or all have the same.
     """
-    if any(name not in groups for name in classes):
+    if any(name not in groups for name in classes) or len({groups[name] for name in classes}) < 2:
         return None
     return np.array([[float(groups[a] != groups[b]) for b in classes] for a in classes])
 
@@ -111,12 +111,21 @@ def worst_case(evaluations, cost):
                       first.allow_absent)
 
 
-def trend(values):
-    """Return the least-squares slope of values over 0, 1, 2, ...: their change a step, NaN for fewer than two."""
+def rank_order(values):
+    """Return Kendall's tau of values with their order: 1 if each is above all before it, -1 if below, NaN for one.
+
+    One model that failed to train does not decide it, as it would decide a slope.
+
+    Parameters
+    ----------
+    values : (M,) or (M, S) array
+        M models; S resamples are ordered each for itself.
+    """
     values = np.asarray(values, dtype=np.float64)
-    if len(values) < 2:
+    earlier, later = np.triu_indices(len(values), 1)
+    if not len(earlier):
         return float("nan")
-    return float(_weights(len(values)) @ values)
+    return np.sign(values[later] - values[earlier]).mean(axis=0)
 
 
 def measure(evaluation, cost=None, per_error=False):
@@ -126,8 +135,8 @@ def measure(evaluation, cost=None, per_error=False):
     return mean_error_cost(cost, evaluation) if per_error else weighted_score(cost, evaluation)
 
 
-def bootstrap_trend(evaluations, cost=None, samples=1000, seed=0, *, per_error=False, confidence=0.95):
-    """Return the trend of a measure over models in order, with a bootstrap interval over the test images.
+def bootstrap_order(evaluations, cost=None, samples=1000, seed=0, *, per_error=False, confidence=0.95):
+    """Return the `rank_order` of a measure over models, with a bootstrap interval over the test images.
 
     Parameters
     ----------
@@ -139,18 +148,13 @@ def bootstrap_trend(evaluations, cost=None, samples=1000, seed=0, *, per_error=F
     Returns
     -------
     value, low, high : float
-        Change a step; NaN for fewer than two models.
+        NaN for fewer than two models.
     """
     if len(evaluations) < 2:
         return float("nan"), float("nan"), float("nan")
-    value = trend([measure(evaluation, cost, per_error) for evaluation in evaluations])
-    slopes = _weights(len(evaluations)) @ _samples(list(evaluations), cost, per_error, samples, seed)
-    return value, *percentile_interval(slopes, confidence)
-
-
-def _weights(count):
-    steps = np.arange(count) - (count - 1) / 2
-    return steps / (steps**2).sum()
+    value = float(rank_order([measure(evaluation, cost, per_error) for evaluation in evaluations]))
+    resampled = rank_order(_samples(list(evaluations), cost, per_error, samples, seed))
+    return value, *percentile_interval(resampled, confidence)
 
 
 def _samples(evaluations, cost, per_error, samples, seed):

@@ -3,7 +3,7 @@
 from helpers import attacks, losses
 from helpers.evaluation import worst_case
 
-from .models import column, difference, slope
+from .models import DEEP, MAIN, column, difference, order
 
 WORST = "worst of all"
 TRAINED = "Wasserstein, trained p"
@@ -58,7 +58,7 @@ class Scores:
         self.models, self.costs = models, costs
         self.rows, self._answers = [], {}
         for dataset in models.datasets():
-            for network in ("W-16-10", "W-28-10"):
+            for network in (MAIN, DEEP):
                 for p in models.powers(dataset, network):
                     known = score_attacks(costs[dataset], p, eps=eps[dataset], steps=steps, lam=lam)
                     self._attack((dataset, network, p), known)
@@ -96,7 +96,7 @@ class Scores:
         """S / (K AE), the mean cost of an error, an Interval."""
         return column(self.answers(row, attack), self.costs[row[0]], per_error=True)
 
-    def slope(self, dataset, attack, what="score", network="W-16-10"):
-        """Change a step over PGD and ascending p, an Interval: of "error" [%], "score" or "per_error"."""
+    def order(self, dataset, attack, what="score", network=MAIN):
+        """Kendall's tau of "error", "score" or "per_error" with p over PGD and WPGD, an Interval."""
         series = [self.answers(row, attack) for row in self.rows if row[:2] == (dataset, network)]
-        return slope(series, None if what == "error" else self.costs[dataset], what == "per_error")
+        return order(series, None if what == "error" else self.costs[dataset], what == "per_error")

@@ -5,9 +5,9 @@ from helpers.evaluation import (
     bootstrap_error,
     bootstrap_error_cost,
     bootstrap_error_difference,
+    bootstrap_order,
     bootstrap_score,
     bootstrap_score_difference,
-    bootstrap_trend,
     evaluate_run,
 )
 from helpers.evaluation.direction import measure
@@ -111,9 +111,9 @@ def difference(first, second, cost=None):
     return hull((measure(a, cost) - measure(b, cost), *bootstrap_score_difference(a, b, cost)) for a, b in pairs)
 
 
-def slope(series, cost=None, per_error=False):
-    """The change of a measure a step along a series of models, each a list over seeds, such as PGD and rising p."""
-    return hull(bootstrap_trend(list(step), cost, per_error=per_error) for step in zip(*series, strict=False))
+def order(series, cost=None, per_error=False):
+    """Kendall's tau of a measure with the order of some models, each a list over seeds: PGD, then rising p."""
+    return hull(bootstrap_order(list(step), cost, per_error=per_error) for step in zip(*series, strict=False))
 
 
 def scaled(interval, factor):

@@ -11,7 +11,7 @@ from helpers.evaluation import crossing_pairs, pairs_by_cost
 from helpers.paper.printed import claim
 
 from .attacked import BY_ERROR, TRAINED, WORST
-from .models import DEEP, MAIN, column, difference, scaled, slope
+from .models import DEEP, MAIN, column, difference, order, scaled
 from .tables import mass_difference
 
 NOTHING = Interval(float("nan"), None, None)
@@ -42,19 +42,21 @@ def error_claims(models, costs, power):
         title, tail = models.title(dataset), "" if dataset == "cifar10" else ":tiny"
         ce, pgd, wpgd = (models.errors(dataset, MAIN, *key) for key in (("ce",), ("pgd",), ("wpgd", power)))
         natural, attacked = _series(models, dataset)
+        top = f"WPGD p = {models.powers(dataset)[-1]:g} minus PGD [% points]"
         similar = pairs_by_cost(costs[dataset], which="similar")
-        lost = scaled(slope(attacked, similar), 100 / len(similar))
         made += [
             claim(f"standard-not-robust:table2{tail}", f"{title}: AE of CE [%]", column(ce[1]), ">= 99",
                   statement="a standardly trained network is not robust at all: AE of CE is 100 or 99.9"),
             claim(f"accuracy-price:table2{tail}", f"{title}: NE of PGD minus NE of CE [% points]",
                   difference(pgd[0], ce[0]), "> 0"),
-            claim(f"p-preserves-accuracy{tail}",
-                  f"{title}: change of NE a step over p = 0 (PGD), 1, ... [% points]", slope(natural), "< 0"),
-            claim(f"p-costs-robustness{tail}", f"{title}: change of AE a step over p [% points]",
-                  slope(attacked), "> 0"),
+            claim(f"p-preserves-accuracy{tail}", f"{title}: order of NE over p, Kendall's tau", order(natural), "< 0"),
+            claim(f"p-preserves-accuracy:most{tail}", f"{title}: NE, {top}", difference(natural[-1], natural[0]),
+                  "< 0"),
+            claim(f"p-costs-robustness{tail}", f"{title}: order of AE over p, Kendall's tau", order(attacked), "> 0"),
+            claim(f"p-costs-robustness:most{tail}", f"{title}: AE, {top}", difference(attacked[-1], attacked[0]),
+                  "> 0"),
             claim(f"p-costs-robustness:similar{tail}", f"{title}: attacked images that end in the most similar "
-                  "third of the pairs, change a step over p [% points]", lost, "> 0"),
+                  f"third of the pairs, {top}", mass_difference(attacked[-1], attacked[0], similar), "> 0"),
             claim(f"wpgd-slightly-better{tail}", f"{title}: NE of PGD minus NE of WPGD p = {power:g} [% points]",
                   difference(pgd[0], wpgd[0]), "> 0")]
         deep = models.errors(dataset, DEEP, "pgd")
@@ -128,13 +130,19 @@ def score_claims(scores):
     made = []
     for dataset in scores.models.datasets(distinct=True):
         title, tail = scores.models.title(dataset), "" if dataset == "cifar10" else ":tiny"
+        rows = [row for row in scores.rows if row[:2] == (dataset, MAIN)]
+        most = f"WPGD p = {rows[-1][2]:g} minus PGD"
         for place, attack in enumerate(scores.attacks):
-            made.append(claim(f"p-lowers-score:{place}{tail}", f"{title}: S, change a step over p = 0 (PGD), 1, "
-                              f"...; attack: {attack}", scores.slope(dataset, attack), "< 0"))
-        for attack, name in ((BY_ERROR, "ce"), (TRAINED, "trained-p")):
-            made.append(claim(f"p-nearer-mistakes:{name}{tail}", f"{title}: mean cost of an error, change a step "
-                              f"over p; attack: {attack}", scores.slope(dataset, attack, "per_error"), "< 0"))
-        made.append(claim(f"p-costs-robustness:worst{tail}", f"{title}: AE, change a step over p [% points]; "
-                          f"attack: {WORST}", scores.slope(dataset, WORST, "error"), "> 0",
+            made.append(claim(f"p-lowers-score:{place}{tail}", f"{title}: order of S over p, Kendall's tau; attack: "
+                              f"{attack}", scores.order(dataset, attack), "< 0"))
+        for attack, name in ((TRAINED, "trained-p"), (WORST, "worst")):
+            made.append(claim(f"p-lowers-score:most-{name}{tail}", f"{title}: S, {most}; attack: {attack}",
+                              scores.relative(rows[-1], attack), "< 0"))
+        for attack, name in ((BY_ERROR, "ce"), (TRAINED, "trained-p"), (WORST, "worst")):
+            made.append(claim(f"p-nearer-mistakes:{name}{tail}", f"{title}: order of the mean cost of an error over "
+                              f"p, Kendall's tau; attack: {attack}", scores.order(dataset, attack, "per_error"),
+                              "< 0"))
+        made.append(claim(f"p-costs-robustness:worst{tail}", f"{title}: order of AE over p, Kendall's tau; attack: "
+                          f"{WORST}", scores.order(dataset, WORST, "error"), "> 0",
                           statement="AE rises with p in Table 3"))
     return made
