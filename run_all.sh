@@ -84,6 +84,8 @@ else
 fi
 
 export JUPYTER_PREFER_ENV_PATH=1
+# Idle threads sleep. By default they spin, and beside any other busy program training was seen to slow down 20-fold.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 case $mode in
   run) exec "$python" -P -m runner "$@" ;;
   lab) cd -- "$repo/notebooks" && exec "$python" -m jupyterlab "$@" ;;
