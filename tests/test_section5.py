@@ -159,12 +159,12 @@ def test_table3_and_its_comparison(models):
     assert {claim.verdict for claim in section5.score_claims(scores)} <= {"fails", "holds", "inconclusive"}
 
 
-def test_attackers_differ_in_nothing_but_the_loss():
+def test_attackers_differ_in_nothing_but_loss_and_start():
     known = section5.score_attacks(COST, 2.5, eps=8, steps=3, lam=10.0)
-    described = [attack.describe() for attack in known.values()]
+    described = [attack.describe() for starts in known.values() for attack in starts]
     assert {one["eps"] for one in described} == {8 / 255} and {one["steps"] for one in described} == {3}
-    assert [one.get("p") for one in described] == [None, None, 2.5, 1.0, 1.0]
-    assert [one["restarts"] for one in described] == [1, 1, 1, 1, 2]
+    assert [one.get("p") for one in described] == [None, None, 2.5, 1.0, 1.0, 1.0]
+    assert [one["seed"] for one in described] == [0, 0, 0, 0, 0, 1]
 
 
 def test_everything_that_is_drawn_is_json_and_draws(models):
@@ -179,7 +179,7 @@ def test_everything_that_is_drawn_is_json_and_draws(models):
              (plotting.curves, section5.training_curves(models, "cifar10", 2.5)),
              (plotting.curves, section5.training_curves(models, "tiny-imagenet-200", 2.5, "column")),
              (plotting.matrices, section5.confusions(models, "cifar10", pgd, wpgd, attacks.PGD(16 / 255), titles)),
-             (plotting.bars, section5.reached({0.0: answer(0.5), 1.0: answer(0.4)}, COST, CLASSES)),
+             (plotting.bars, section5.reached({0.0: answer(0.5), 1.0: answer(0.4)}, COST, CLASSES, "digits")),
              (plotting.against_p, section5.score_panels(scores, ["cifar10", "tiny-imagenet-200"])),
              (plotting.against_p, section5.implied())]
     for draw, data in drawn:

@@ -5,7 +5,6 @@ import numpy as np
 from helpers.evaluation import seed_band
 from helpers.paper.printed import printed_table
 
-from .attacked import WORST
 from .models import DEEP, MAIN, column
 from .tables import METHODS
 
@@ -112,7 +111,7 @@ def _history(runs, name, method, p, variant):
     return series
 
 
-def reached(answers, cost, classes):
+def reached(answers, cost, classes, title):
     """Where one batch ends under the inner attacks of PGD and WPGD (Eq. 6).
 
     Parameters
@@ -121,6 +120,8 @@ def reached(answers, cost, classes):
         Of the same images and model; p = 0 is the cross entropy, the inner loss of PGD.
     cost : CostMatrix
     classes : K names
+    title : str
+        Of the data set.
 
     Returns
     -------
@@ -144,20 +145,20 @@ def reached(answers, cost, classes):
     second = {"title": f"where images of class {classes[chosen]} end", "categories": [classes[k] for k in order],
               "xlabel": "predicted class, from the cheapest to the dearest", "ylabel": "share of the class [%]",
               "series": ends, "width": 1.7}
-    return {"title": "one model, one batch, four inner losses" if len(answers) == 4 else "one model, one batch",
-            "panels": [first, second]}
+    return {"title": f"{title}, one batch, one network from standard training", "panels": [first, second]}
 
 
 def score_panels(scores, datasets):
     """S, AE and the mean cost of an error against p, a line an attacker, three panels a data set."""
     panels = []
     for dataset in datasets:
-        title = scores.models.title(dataset)
         rows = [row for row in scores.rows if row[:2] == (dataset, MAIN)]
         for name, unit, interval in (("S", "S, Eq. (7)", scores.score), ("AE", "AE [%]", scores.error),
-                                     ("cost per error", "S / (K AE)", scores.per_error)):
+                                     ("mean cost of an error", "S / (K AE)", scores.per_error)):
+            title = name if len(datasets) == 1 else f"{scores.models.title(dataset)}: {name}"
             series = [{"label": attack, "p": [row[2] for row in rows], **_y([interval(row, attack) for row in rows])}
-                      for attack in scores.attacks if attack != WORST or name != "cost per error"]
-            panels.append({"title": f"{title}: {name}", "ylabel": unit, "series": series if len(rows) > 1 else [],
+                      for attack in scores.attacks]
+            panels.append({"title": title, "ylabel": unit, "series": series if len(rows) > 1 else [],
                            **({} if len(rows) > 1 else {"missing": NOT_HERE})})
-    return {"title": f"every model under every attacker, {_eps(scores.models)}", "panels": panels}
+    where = ", ".join(scores.models.title(dataset) for dataset in datasets[:1] if len(datasets) == 1)
+    return {"title": f"{where or 'every model'} under every attacker, {_eps(scores.models)}", "panels": panels}

@@ -4,7 +4,7 @@ from helpers.claims import format_interval
 from helpers.evaluation import pairs_by_cost
 from helpers.paper.printed import dataset_title, printed_table
 
-from .attacked import BY_ERROR, TRAINED
+from .attacked import BY_ERROR, FIXED, TRAINED
 from .models import column, difference, scaled
 
 METHODS = {"ce": "CE", "pgd": "PGD", "wpgd": "WPGD"}
@@ -54,7 +54,6 @@ def table3(scores):
     import pandas
 
     rows = []
-    fixed = "Wasserstein, p = 1"
     printed = printed_table("table3")
     for dataset, network, p in scores.rows:
         row = (dataset, network, p)
@@ -63,8 +62,8 @@ def table3(scores):
                      "stands in": scores.models.network(dataset, network), "p": p,
                      **_parts("AE CE", scores.error(row, BY_ERROR)), **_parts("AE", scores.error(row, TRAINED)),
                      **_parts("S", scores.score(row, TRAINED)), **_parts("relative S", scores.relative(row, TRAINED)),
-                     **_parts("S p=1", scores.score(row, fixed)),
-                     **_parts("relative S p=1", scores.relative(row, fixed)),
+                     **_parts("S p=1", scores.score(row, FIXED)),
+                     **_parts("relative S p=1", scores.relative(row, FIXED)),
                      **_parts("cost per error", scores.per_error(row, TRAINED)),
                      "paper AE": cell.AE.iloc[0] if len(cell) else None,
                      "paper S": cell.S.iloc[0] if len(cell) else None})
