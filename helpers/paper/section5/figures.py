@@ -23,7 +23,7 @@ def tradeoff(models):
     panels = []
     for dataset in ("cifar10", "tiny-imagenet-200"):
         powers = models.powers(dataset)
-        panel = {"title": f"{models.title(dataset)}, {models.network(dataset)}".rstrip(", "), "series": []}
+        panel = {"title": ", ".join(filter(None, (models.title(dataset), models.network(dataset)))), "series": []}
         panels.append(panel)
         if len(powers) < 2:
             panel["missing"] = NOT_HERE
@@ -96,8 +96,8 @@ def training_curves(models, dataset, power, layout="row"):
             name = METHODS[method] + (f" p={p:g}" if p else "")
             name += f" {models.network(dataset, network)}" if place == 1 else ""
             panel["series"] += _history(runs, name, method, p, variant=int(network == DEEP))
-    networks = main if not deep else f"{main} and {deep}"
-    return {"title": f"{models.title(dataset)}, {networks}", "layout": layout, "panels": panels}
+    networks = " and ".join(filter(None, (main, deep)))
+    return {"title": ", ".join(filter(None, (models.title(dataset), networks))), "layout": layout, "panels": panels}
 
 
 def _history(runs, name, method, p, variant):
