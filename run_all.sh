@@ -84,8 +84,9 @@ else
 fi
 
 export JUPYTER_PREFER_ENV_PATH=1
-# Idle threads sleep. By default they spin, and beside any other busy program training was seen to slow down 20-fold.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
+# Idle threads spin briefly, then sleep. By default they spin on, and beside any other busy program training was seen
+# to slow down 20-fold; always sleeping costs half the speed on an idle machine.
+export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
 case $mode in
   run) exec "$python" -P -m runner "$@" ;;
   lab) cd -- "$repo/notebooks" && exec "$python" -m jupyterlab "$@" ;;
