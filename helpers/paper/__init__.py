@@ -13,5 +13,5 @@ from helpers.paper.printed import (
 )
 from helpers.paper.seeds import seed_table, seeds_and_images, with_intervals
 
-__all__ = ["Outputs", "claim", "dataset_title", "inconsistencies", "is_stand_in", "printed", "printed_table", "reference",
-           "seed_table", "seeds_and_images", "stand_in_title", "values", "with_intervals"]
+__all__ = ["Outputs", "claim", "dataset_title", "inconsistencies", "is_stand_in", "printed", "printed_table",
+           "reference", "seed_table", "seeds_and_images", "stand_in_title", "values", "with_intervals"]

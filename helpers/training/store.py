@@ -80,6 +80,7 @@ def folder_of(store, config, facts):
 
 
 def finished(folder):
+    """Whether a folder holds a finished run."""
     return (folder / "metrics.json").is_file() and (folder / "weights.safetensors").is_file()
 
 
@@ -138,12 +139,14 @@ def find(store=None, **wanted):
 
 
 def write_json(path, value):
+    """Write JSON so that a reader sees the old or the new file, never half of one."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(temporary, path)
 
 
 def write_rows(path, rows):
+    """Write a list of dicts with equal keys as CSV."""
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
