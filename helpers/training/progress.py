@@ -50,4 +50,6 @@ class Progress:
 
 
 def _in_notebook():
-    return "ipykernel" in sys.modules
+    # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
