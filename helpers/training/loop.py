@@ -46,7 +46,7 @@ class State:
     seconds: float = 0.0
 
 
-def train(config, *, data_root=None, store=None, progress=True, compile="auto", deadline=None):
+def train(config, *, data_root=None, store=None, progress=True, compile=False, deadline=None):
     """Train a model, or load it if this config was trained before, or resume it if that was interrupted.
 
     Parameters
@@ -55,8 +55,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     data_root : folder of the data sets, default `data.default_root()`
     store : folder of the runs, default `default_store()`
     progress : bool, show a bar (notebook) or a line an epoch (log)
-    compile : True, False, or "auto": compile the network where a compiler exists and the run is long enough to
-        pay for it.  It changes rounding, not the recipe, and so is no part of the config
+    compile : bool, run the network through `torch.compile`.  It pays only in long runs (each graph takes up to a
+        minute to compile), changes rounding but not the recipe, and so is no part of the config
     deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
 
     Returns
@@ -149,7 +149,7 @@ class _Step:
         self.labels = job.dataset.y_train[train].to(device)
         self.ready, state.optimizer = accelerator.prepare(state.model, state.optimizer)
         self.network = state.model
-        if compile_pays(compile, job, device):
+        if compile:
             # The attack and the training step become one graph each; DDP's hooks stay outside.
             self.network = torch.compile(state.model)
             self.ready = self.network if accelerator.num_processes == 1 else self.ready
@@ -211,13 +211,6 @@ def learning_rate(config, progress):
         return config.lr * max(progress / config.warmup, 0.01)
     rest = (progress - config.warmup) / (1 - config.warmup)
     return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
-
-
-def compile_pays(choice, job, device):
-    """Whether to compile the network: as told, or for long runs of image models where a compiler exists."""
-    if choice != "auto":
-        return bool(choice)
-    return False
 
 
 @contextmanager
