@@ -3,7 +3,6 @@ import copy
 import math
 import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +43,11 @@ class State:
     rows: list
     epoch: int = 0
     seconds: float = 0.0
+
+    @property
+    def result(self):
+        """The network that is validated and kept: the average of the weights if there is one."""
+        return self.average or self.model
 
 
 def train(config, *, data_root=None, store=None, progress=True, compile=False, deadline=None):
@@ -106,7 +110,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
     metrics = _finish(job, state, resumed, accelerator)
     if progress and accelerator.is_main_process:
         print(f"{config.label}: {_summary(metrics)}")
-    return _run(job, state.average or state.model, state.rows, metrics, device)
+    return _run(job, state.result, state.rows, metrics, device)
 
 
 def _late(accelerator, deadline, lasted):
@@ -213,11 +217,9 @@ def learning_rate(config, progress):
     return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
 
 
-@contextmanager
 def autocast(config, device):
-    """bf16 where the config asks for it; parameters and BatchNorm statistics stay in float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        yield
+    """Context of bf16 where the config asks for it; parameters and BatchNorm statistics stay in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _new_model(job):
@@ -252,7 +254,7 @@ def _average(state, decay):
 def _validate(job, state, loss, device):
     """A row of the history: natural and adversarial error on held-out training images, never on test."""
     config = job.config
-    model = state.average or state.model
+    model = state.result
     held = job.parts.validation[:config.val_images]
     x, y = job.dataset.x_train[held].to(device), job.dataset.y_train[held].to(device)
     errors = [_error(model, x, y)]
@@ -308,8 +310,7 @@ def _finish(job, state, resumed, accelerator):
     if accelerator.is_main_process:
         facts = {**provenance(accelerator.device), "seed": job.config.seed, "seconds": metrics["seconds"],
                  "processes": accelerator.num_processes, "resumed_after_epoch": resumed}
-        runs.write(job.folder, job.facts, job.cost, state.rows, metrics, facts,
-                   (state.average or state.model).state_dict())
+        runs.write(job.folder, job.facts, job.cost, state.rows, metrics, facts, state.result.state_dict())
     accelerator.wait_for_everyone()
     return metrics
 
