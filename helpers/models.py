@@ -33,7 +33,8 @@ class BatchNormReLU(nn.BatchNorm2d):
 
     def forward(self, x):
         if not _frozen(self, x):
-            return torch.relu(super().forward(x))
+            # In place: no gradient needs what batch normalisation returned, and memory is what the CPU waits for.
+            return torch.relu_(super().forward(x))
         scale, shift = _affine(self)
         return torch.relu_(torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)))
 
@@ -56,8 +57,7 @@ class Block(nn.Module):
     def forward(self, x):
         h = self.bn1(x)
         shortcut = x if self.shortcut is None else self.shortcut(h)
-        h = self.conv2(self._middle(h))
-        return h + shortcut
+        return self.conv2(self._middle(h)).add_(shortcut)
 
     def _middle(self, h):
         """conv1, bn2 and ReLU; in a frozen network the normalisation goes into the weights of the convolution."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from helpers.allocator import keep_freed_memory
+
 from .checks import absent_classes, as_images, as_labels, as_logits
 
 
@@ -160,6 +162,7 @@ def _batches(model, images, labels, attack, batch_size):
 
 def _forward(function, model, images, labels=None, attack=None, batch_size=500):
     """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
+    keep_freed_memory()
     outputs = []
     device, _ = _placement(model, images)
     with eval_mode(model), torch.autocast(device.type, enabled=False):

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from helpers import attacks, costs, data, losses, models
+from helpers.allocator import keep_freed_memory
 from helpers.training import store as runs
 from helpers.training.progress import Progress
 from helpers.training.provenance import provenance
@@ -74,6 +75,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
     OutOfTime
     """
     from accelerate import Accelerator
+    keep_freed_memory()
     # Without this, several CPU processes would train independently, all into one folder.
     accelerator = Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available())
     job = prepare(config, data_root, store)
