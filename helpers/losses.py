@@ -93,6 +93,8 @@ class WassersteinLoss:
             raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
                              "costs >= 0 (a negative one has no fractional power)")
         self.power = self._exact
+        # Of the entropy in Eq. (5); 0 for lam = inf.
+        self._scale = 1 / (self.lam * math.log(len(self.power)))
 
     def __call__(self, logits, labels):
         _check(logits, labels)
@@ -100,20 +102,48 @@ class WassersteinLoss:
         if self.power.shape[0] != classes:
             raise ValueError(f"the cost matrix is for {self.power.shape[0]} classes, the logits have {classes}: "
                              "pass the cost of this data set's classes")
-        if self.power.device != logits.device or self.power.dtype != logits.dtype:
+        if self.power.dtype != logits.dtype or self.power.device != logits.device:
             # Always from the original: a float32 call must not round what a float64 call reads next.
             self.power = self._exact.to(logits.device, logits.dtype)
-        log_probs = F.log_softmax(logits, dim=1)
-        # <q, C_y + log q / (lam log K)>: minus the entropy is <q, log q>, so one weighted sum gives both terms.
-        weight = self.power[labels]
-        if math.isfinite(self.lam):
-            weight = weight + log_probs / (self.lam * math.log(classes))
-        return (log_probs.exp() * weight).sum(dim=1)
+        return _TransportPlusEntropy.apply(logits, labels, self.power, self._scale)
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
         return {"loss": "wasserstein", "p": self.p, "lam": self.lam if math.isfinite(self.lam) else "inf",
                 "cost": getattr(self.cost, "digest", None) or _digest(self.cost)}
+
+
+class _TransportPlusEntropy(torch.autograd.Function):
+    """``<q, w>`` with ``q = softmax(z)``, ``w = C_y^p + log q / (lam log K)``: Eq. (5), since ``-H(q) = <q, log q>``.
+
+    The gradient is ``q * (w - loss)``: differentiating ``log q`` adds a constant to ``w``, which drops out because
+    the entries of a softmax always sum to one.  That is a softmax's own backward formula applied to ``w``, so one
+    fused operation stands for autograd's chain.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, labels, power, scale):
+        q = logits.softmax(dim=1)
+        weight = power.index_select(0, labels)
+        if scale:
+            # log q without a second pass of exponentials: the largest probability is at least 1 / K.
+            log_sum = logits.amax(dim=1, keepdim=True).sub_(q.amax(dim=1, keepdim=True).log_())
+            weight.add_(logits - log_sum, alpha=scale)
+        ctx.save_for_backward(logits)
+        ctx.rest = labels, power, scale, q, weight
+        return torch.linalg.vecdot(q, weight)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        labels, power, scale, q, weight = ctx.rest
+        if not torch.is_grad_enabled():
+            result = torch._softmax_backward_data(weight, q, 1, q.dtype).mul_(gradient[:, None])
+        else:
+            # Somebody differentiates twice: what was saved is cut off from the logits, so it is computed again.
+            log_q = ctx.saved_tensors[0].log_softmax(dim=1)
+            q, weight = log_q.exp(), power.index_select(0, labels) + scale * log_q
+            result = q * (weight - (q * weight).sum(dim=1, keepdim=True)) * gradient[:, None]
+        return result, None, None, None
 
 
 def margin_loss(logits, labels):

@@ -203,3 +203,11 @@ def test_a_class_is_found_by_its_name():
     assert [data.class_index(digits, name) for name in ("0", "9", 4)] == [0, 9, 4]
     with pytest.raises(ValueError, match="'cat' is no class of 'mnist5k'"):
         data.class_index(digits, "cat")
+
+
+def test_an_epoch_draws_what_calls_batch_by_batch_would_draw():
+    augment, parts = data.Augment(images()), torch.arange(12).split(5)
+    one, two = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    for part, (batch, picked) in zip(parts, augment.epoch(parts, one), strict=True):
+        assert torch.equal(picked, part) and torch.equal(batch, augment(part, two))
+    assert torch.equal(one.get_state(), two.get_state())

@@ -116,6 +116,17 @@ def test_gradients_by_finite_differences(name):
             "wasserstein": losses.WassersteinLoss(cost, 2.5, 10.0),
             "inf": losses.WassersteinLoss(cost, 1.0, math.inf), "p0": losses.WassersteinLoss(cost, 0.0, 0.5)}[name]
     assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda z: loss(z, labels), logits)
+
+
+def test_the_gradient_does_not_depend_on_whether_it_is_differentiated_again():
+    logits, labels, cost = problem(6, count=9, seed=8)
+    value = losses.wasserstein_loss(logits.requires_grad_(), labels, cost, p=2.5, lam=3.0)
+    weights = torch.linspace(-1, 2, len(value), dtype=value.dtype)
+    once, = torch.autograd.grad(value, logits, weights, retain_graph=True)
+    twice, = torch.autograd.grad(value, logits, weights, create_graph=True)
+    torch.testing.assert_close(once, twice)
+    assert twice.requires_grad and not once.requires_grad
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

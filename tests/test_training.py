@@ -232,7 +232,7 @@ def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, monkeypatc
 def test_a_finished_run_loads_without_training(run_it, monkeypatch):
     settings = {"method": "pgd", "eps": 8.0, "ema": 0.8}
     trained = run_it(**settings)
-    monkeypatch.setattr(loop._Step, "epoch", None)
+    monkeypatch.setattr(loop.Trainer, "epoch", None)
     found = run_it(**settings)
     assert (trained.loaded, found.loaded) == (False, True) and found.folder == trained.folder
     assert found.metrics == trained.metrics and found.rows == trained.rows and found.config == trained.config

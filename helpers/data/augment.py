@@ -25,24 +25,44 @@ class Augment:
             self.size = images.shape[2:]
             self.store = F.pad(images, [self.padding] * 4).permute(0, 2, 3, 1).contiguous()
 
+    def epoch(self, parts, generator):
+        """Yield (images, indices) for each of `parts`, a list of LongTensors on the CPU, with indices on the device.
+
+        All random numbers of the epoch are drawn first and copied once: a copy in every step would make a GPU wait for
+        the processor.  They come in the order in which calls, batch by batch, would draw them.
+        """
+        device, counts = self.store.device, [len(part) for part in parts]
+        draws = [self._draw(count, generator) for count in counts]
+        columns = [None if column[0] is None else torch.cat(column, dim=-1).to(device).split(counts, dim=-1)
+                   for column in (parts, *zip(*draws))]
+        for index in range(len(parts)):
+            picked, corner, mirror = (column and column[index] for column in columns)
+            yield self._batch(picked, corner, mirror), picked
+
     def __call__(self, indices, generator):
         """Images `indices` (LongTensor (B,) on the CPU), augmented: (B, C, H, W) in channels_last, uint8.
 
         The generator lives on the CPU, so that a seed gives the same crops on every device.
         """
-        device = self.store.device
+        return next(self.epoch([indices], generator))[0]
+
+    def _draw(self, count, generator):
+        """Corners of the crops (2, count) and which images to mirror (count,), or None for what is not done."""
         if not (self.padding or self.flip):
-            batch = self.store[indices.to(device)]
+            return None, None
+        corner = torch.randint(2 * self.padding + 1, (2, count), generator=generator)
+        return corner, torch.rand(count, generator=generator) < 0.5 if self.flip else None
+
+    def _batch(self, indices, corner, mirror):
+        if corner is None:
+            batch = self.store[indices]
             return batch if self.points else batch.permute(0, 3, 1, 2)
-        count, height, width = len(indices), *self.size
-        span = 2 * self.padding + 1
-        top, left = torch.randint(span, (2, count), generator=generator).to(device)
+        height, width = self.size
         # A window is `height` rows of `width * channels` bytes that lie together: indexing views of whole rows
         # was measured 8 times as fast on a CPU as indexing pixels.
         channels = self.store.shape[3]
         windows = self.store.flatten(2).unfold(1, height, 1).unfold(2, width * channels, channels)
-        batch = windows[indices.to(device), top, left].unflatten(2, (width, channels))
-        if self.flip:
-            mirror = (torch.rand(count, generator=generator) < 0.5).to(device)
+        batch = windows[indices, corner[0], corner[1]].unflatten(2, (width, channels))
+        if mirror is not None:
             batch = torch.where(mirror[:, None, None, None], batch.flip(2), batch)
         return batch.permute(0, 3, 1, 2)

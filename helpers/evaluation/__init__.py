@@ -35,7 +35,7 @@ from .gaps import (
     pairs_among,
 )
 from .pairs import pair_errors, seed_band
-from .predict import Evaluation, confusion_matrix, evaluate, features, predict_logits
+from .predict import Evaluation, confusion_matrix, evaluate, features, predict_logits, robust_error
 from .scores import (
     CIFAR10_GROUPS,
     accuracy_gap,
@@ -100,6 +100,7 @@ __all__ = [
     "rank_order",
     "reliability_table",
     "risk_coverage",
+    "robust_error",
     "seed_band",
     "softmax_confidence",
     "softmax_entropy",

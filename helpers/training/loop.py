@@ -1,19 +1,19 @@
-"""The training loop (Eq. 1, 2 and 6) and what surrounds it."""
+"""A training run from its config to its folder: data, epochs, validation, checkpoints; `step.py` holds the epochs."""
 import copy
 import math
 import os
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from helpers import attacks, costs, data, losses, models
+from helpers import attacks, costs, data, models
 from helpers.allocator import keep_freed_memory
 from helpers.training import store as runs
 from helpers.training.progress import Progress
 from helpers.training.provenance import provenance
+from helpers.training.step import State, Trainer, learning_rate
 
 
 class OutOfTime(Exception):
@@ -32,26 +32,7 @@ class Job:
     folder: Path
 
 
-@dataclass
-class State:
-    """All that changes while training; what a checkpoint holds."""
-
-    model: torch.nn.Module
-    average: torch.nn.Module | None
-    optimizer: torch.optim.Optimizer
-    order: torch.Generator
-    noise: torch.Generator
-    rows: list
-    epoch: int = 0
-    seconds: float = 0.0
-
-    @property
-    def result(self):
-        """The network that is validated and kept: the average of the weights if there is one."""
-        return self.average or self.model
-
-
-def train(config, *, data_root=None, store=None, progress=True, compile=False, deadline=None):
+def train(config, *, data_root=None, store=None, progress=True, compile="auto", deadline=None):
     """Train a model, or load it if this config was trained before, or resume it if that was interrupted.
 
     Parameters
@@ -60,8 +41,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
     data_root : folder of the data sets, default `data.default_root()`
     store : folder of the runs, default `default_store()`
     progress : bool, show a bar (notebook) or a line an epoch (log)
-    compile : bool, run the network through `torch.compile`.  It pays only in long runs (each graph takes up to a
-        minute to compile), changes rounding but not the recipe, and so is no part of the config
+    compile : bool or "auto" (default), run the network through `torch.compile`, where that is worth its minute
+        (`compiling.worthwhile`).  It changes rounding but not the recipe, and so is no part of the config
     deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
 
     Returns
@@ -87,9 +68,9 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
         if progress and accelerator.is_main_process:
             print(f"{config.label}: found, {_summary(metrics)}")
         return run
-    state = _start(job, accelerator)
+    state = start(job, accelerator)
     resumed = _resume(job, state)
-    step = _Step(job, state, accelerator, compile)
+    trainer = Trainer(job, state, accelerator, compile)
     bar = Progress(config.label, config.epochs, state.epoch, show=progress and accelerator.is_main_process)
     with bar:
         lasted = 0.0
@@ -97,7 +78,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
             if deadline is not None and _late(accelerator, deadline, lasted):
                 raise OutOfTime(f"{config.label}: stopped after epoch {state.epoch} of {config.epochs}")
             began = time.perf_counter()
-            loss = step.epoch()
+            loss = trainer.epoch()
             if not math.isfinite(loss):
                 raise ValueError(f"{config.label}: training diverged in epoch {state.epoch + 1} (loss {loss}); "
                                  f"lower lr = {config.lr}")
@@ -109,7 +90,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile=False, d
             if accelerator.is_main_process and state.epoch < config.epochs:
                 _checkpoint(job, state)
             lasted = time.perf_counter() - began
-    metrics = _finish(job, state, resumed, accelerator)
+    metrics = _finish(job, trainer, resumed)
     if progress and accelerator.is_main_process:
         print(f"{config.label}: {_summary(metrics)}")
     return _run(job, state.result, state.rows, metrics, device)
@@ -143,87 +124,6 @@ def prepare(config, data_root=None, store=None):
     return Job(config, dataset, parts, cost, facts, runs.folder_of(store or runs.default_store(), config, facts))
 
 
-class _Step:
-    """One epoch of steps, with everything that a step needs at hand."""
-
-    def __init__(self, job, state, accelerator, compile):
-        config, device = job.config, accelerator.device
-        self.job, self.state, self.accelerator = job, state, accelerator
-        train = job.parts.train
-        flip = config.augment is True
-        self.batches = data.Augment(job.dataset.x_train[train].to(device), 4 if config.augment else 0, flip)
-        self.labels = job.dataset.y_train[train].to(device)
-        self.ready, state.optimizer = accelerator.prepare(state.model, state.optimizer)
-        self.network = state.model
-        if compile:
-            # The attack and the training step become one graph each; DDP's hooks stay outside.
-            self.network = torch.compile(state.model)
-            self.ready = self.network if accelerator.num_processes == 1 else self.ready
-        self.attack = _attack(job, state)
-        self.size = max(1, min(config.batch_size, len(train)) // accelerator.num_processes)
-        self.share = (accelerator.process_index, accelerator.num_processes)
-
-    def epoch(self):
-        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
-        config, state, total = self.job.config, self.state, 0.0
-        state.model.train()
-        order = torch.randperm(len(self.labels), generator=state.order)
-        # Equally many for each process: one batch more in one of them would wait for the others for ever.
-        order = order[:len(order) - len(order) % self.share[1]][self.share[0]::self.share[1]]
-        batches = [part for part in order.split(self.size) if len(part) == self.size]
-        for index, part in enumerate(batches):
-            rate = learning_rate(config, (state.epoch + index / len(batches)) / config.epochs)
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate
-            x, y = data.to_float(self.batches(part, state.order)), self.labels[part.to(self.labels.device)]
-            with autocast(config, x.device):
-                if self.attack is not None:
-                    x = self.attack(self.network, x, y)
-                loss = losses.cross_entropy(self.ready(x).float(), y).mean()
-            state.optimizer.zero_grad(set_to_none=True)
-            self.accelerator.backward(loss)
-            state.optimizer.step()
-            if state.average is not None:
-                _average(state, config.ema)
-            total += loss.detach()  # stays on the device: reading it would make every step wait
-        return float(total) / len(batches)
-
-
-def _attack(job, state):
-    """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or on the Wasserstein loss (Eq. 6)."""
-    config = job.config
-    if config.method == "ce" or config.eps == 0:
-        return None
-    loss = losses.cross_entropy
-    if config.method == "wpgd":
-        loss = losses.WassersteinLoss(job.cost, config.p, config.lam)
-    return partial(attacks.pgd, loss=lambda logits, labels: loss(logits.float(), labels), eps=config.eps / 255,
-                   step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
-                   random_start=config.random_start, generator=state.noise, counters=attacks.AttackCounters(),
-                   check=False)
-
-
-def learning_rate(config, progress):
-    """Learning rate at `progress` in [0, 1) of the run.
-
-    one_cycle: linear to `lr` over the first `warmup`, linear to 0 over the rest (Smith 2018);
-    cosine: the same with half a cosine; step: divided by 10 at 1/2 and 3/4; constant.
-    """
-    if config.schedule == "constant":
-        return config.lr
-    if config.schedule == "step":
-        return config.lr * 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
-    if progress < config.warmup:
-        return config.lr * max(progress / config.warmup, 0.01)
-    rest = (progress - config.warmup) / (1 - config.warmup)
-    return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
-
-
-def autocast(config, device):
-    """Context of bf16 where the config asks for it; parameters and BatchNorm statistics stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16")
-
-
 def _new_model(job):
     """The network with the weights that the seed gives, whatever state the global generator is in."""
     with torch.random.fork_rng(devices=[]):
@@ -233,7 +133,8 @@ def _new_model(job):
     return model if job.dataset.image_size is None else model.to(memory_format=torch.channels_last)
 
 
-def _start(job, accelerator):
+def start(job, accelerator):
+    """A `State` before the first epoch, the same on every machine for the same seed."""
     config, device = job.config, accelerator.device
     model = _new_model(job).to(device)
     average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
@@ -243,14 +144,6 @@ def _start(job, accelerator):
     # Processes share the order of the images and differ in the attack's random starts.
     noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
     return State(model, average, optimizer, torch.Generator().manual_seed(config.seed), noise, [])
-
-
-@torch.no_grad()
-def _average(state, decay):
-    """Exponential moving average of the weights; BatchNorm's statistics are averages already and are copied."""
-    torch._foreach_lerp_(list(state.average.parameters()), list(state.model.parameters()), 1 - decay)
-    for mean, value in zip(state.average.buffers(), state.model.buffers()):
-        mean.copy_(value)
 
 
 def _validate(job, state, loss, device):
@@ -303,7 +196,8 @@ def _resume(job, state):
     return state.epoch
 
 
-def _finish(job, state, resumed, accelerator):
+def _finish(job, trainer, resumed):
+    state, accelerator = trainer.state, trainer.accelerator
     final = {name: state.rows[-1][name] for name in ("train_loss", "val_ne", "val_ae")}
     images = len(job.parts.train)
     metrics = {**final, "seconds": round(state.seconds, 1), "epochs": state.epoch, "train_images": images,
@@ -311,7 +205,8 @@ def _finish(job, state, resumed, accelerator):
                "parameters": sum(parameter.numel() for parameter in state.model.parameters())}
     if accelerator.is_main_process:
         facts = {**provenance(accelerator.device), "seed": job.config.seed, "seconds": metrics["seconds"],
-                 "processes": accelerator.num_processes, "resumed_after_epoch": resumed}
+                 "processes": accelerator.num_processes, "compiled": trainer.compiled,
+                 "compile_seconds": round(trainer.warmup_seconds, 1), "resumed_after_epoch": resumed}
         runs.write(job.folder, job.facts, job.cost, state.rows, metrics, facts, state.result.state_dict())
     accelerator.wait_for_everyone()
     return metrics

@@ -1,0 +1,89 @@
+"""torch.compile: when it is chosen, that it computes the same, that its failure costs nothing."""
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from helpers import data, models, training
+from helpers.training import compiling
+
+TOY = {"data": "toy3", "network": "mlp-8", "epochs": 1, "lr": 0.05, "batch_size": 64, "norm": "l2", "eps": 20.0,
+       "steps": 2, "val_steps": 1, "val_size": 90, "method": "pgd"}
+
+
+def train(folder, compile, **settings):
+    run = training.train(training.configure(TOY, settings), store=folder, progress=False, compile=compile)
+    return load_file(run.folder / "weights.safetensors"), run
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU with a compiler, as far as the choice can see."""
+    monkeypatch.setattr(compiling, "has_compiler", lambda: True)
+    return torch.device("cuda")
+
+
+def dataset(size=32):
+    images, labels = torch.zeros(2, 3, size, size, dtype=torch.uint8), torch.arange(2)
+    return data.Dataset("blank", images, labels, images, labels, ("a", "b"), (0.5,) * 3, (0.5,) * 3)
+
+
+def test_long_runs_on_a_gpu_are_compiled_and_no_others(gpu, monkeypatch):
+    long = training.configure(data="cifar10", network="W-16-10", method="pgd", eps=4, steps=8, epochs=30, lr=0.1,
+                              precision="bf16")
+    short = training.configure(long.to_dict(), epochs=1)
+    assert compiling.worthwhile(long, 45000, dataset(), gpu)
+    assert not compiling.worthwhile(short, 4500, dataset(), gpu)
+    assert not compiling.worthwhile(long, 45000, dataset(), torch.device("cpu"))
+    monkeypatch.setattr(compiling, "has_compiler", lambda: False)
+    assert not compiling.worthwhile(long, 45000, dataset(), gpu)
+
+
+def test_the_work_of_an_image_is_what_the_flop_counter_sees():
+    config = training.configure(data="x", network="W-10-1", method="pgd", eps=4, steps=3, epochs=1, lr=0.1)
+    model, x = models.build("W-10-1", 2), torch.rand(1, 3, 32, 32, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(3):
+            model(x).sum().backward(inputs=[x])
+        model(x).sum().backward()
+    # The count of the last pass has the gradient of the input image as well, as has the estimate.
+    assert compiling.flop_per_image(config, dataset()) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_run_learns_the_same(tmp_path):
+    plain, _ = train(tmp_path / "plain", False)
+    compiled, run = train(tmp_path / "compiled", True)
+    facts = json.loads((run.folder / "provenance.json").read_text())
+    assert facts["compiled"] and facts["compile_seconds"] > 0
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_compiler_that_fails_costs_nothing_but_a_line(tmp_path, monkeypatch, capsys):
+    def broken(model):
+        def call(x):
+            raise RuntimeError("no compiler")
+        return call
+    plain, _ = train(tmp_path / "plain", False)
+    monkeypatch.setattr(torch, "compile", broken)
+    kept, run = train(tmp_path / "broken", True)
+    assert "torch.compile failed (RuntimeError); training goes on without it" in capsys.readouterr().out
+    assert plain.keys() == kept.keys() and all(torch.equal(plain[name], kept[name]) for name in plain)
+    assert json.loads((run.folder / "provenance.json").read_text())["compiled"] is False
+
+
+def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "compile", lambda model: seen.append(1) or model)
+    settings = {"data": "stripes", "network": "W-10-1", "norm": "linf", "eps": 4.0, "batch_size": 16, "val_size": 16,
+                "val_images": 12}
+    states = []
+    for compile in (False, True):
+        config = training.configure(TOY, settings)
+        run = training.train(config, data_root=stripes, store=tmp_path / str(compile), progress=False, compile=compile)
+        states.append(load_file(run.folder / "weights.safetensors"))
+    assert seen and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
