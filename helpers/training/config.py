@@ -118,10 +118,13 @@ class TrainConfig:
 
     @property
     def label(self):
-        """Short readable name, such as "cifar10 W-16-1 WPGD p=2.5 eps=4 seed=0"."""
+        """Short readable name, such as "cifar10 W-16-1 WPGD p=2.5 cost=wordnet:path eps=4 seed=0"."""
         words = [self.data.rstrip("/").split("/")[-1], *(["-".join(self.classes)] if self.classes else []),
                  *([f"ratio={self.ratio:g}"] if self.ratio else []), self.network, self.method.upper()]
-        words += [f"p={self.p:g}"] if self.method == "wpgd" else []
+        if self.method == "wpgd":
+            # A cost given as numbers has no name that is short; the hash of the run's folder tells it apart.
+            words += [f"p={self.p:g}", *([f"lam={self.lam:g}"] if self.lam != TrainConfig.lam else []),
+                      *([f"cost={self.cost}"] if isinstance(self.cost, str) and len(self.cost) < 30 else [])]
         words += [f"eps={self.eps:g}"] if self.method != "ce" else []
         return " ".join([*words, f"seed={self.seed}"])
 
