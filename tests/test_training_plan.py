@@ -43,7 +43,7 @@ def test_a_plan_trains_its_runs_once_and_in_order(plan, tmp_path):
     assert status == 0
     starts = [line for line in out.splitlines() if line.startswith("[")]
     assert [line.split("]")[0] for line in starts] == ["[1/3", "[2/3", "[3/3"]
-    assert "CE" in starts[0] and "PGD eps=10" in starts[1] and "WPGD p=1 eps=10 seed=1" in starts[2]
+    assert "CE" in starts[0] and "PGD eps=10" in starts[1] and "WPGD p=1 cost=toy3 eps=10 seed=1" in starts[2]
     assert len(training.find(tmp_path / "runs")) == 3
     status, out, _ = plan()
     assert status == 0 and out.count("done") == 3 and "epoch" not in out
