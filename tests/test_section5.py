@@ -255,3 +255,48 @@ def test_formatted_writes_intervals_and_dashes():
                               {"x": np.nan, "x low": None, "x high": None, "name": ""}])
     shown = section5.formatted(frame, {"name": "model", "x": "error"})
     assert shown.to_dict("list") == {"model": ["a", "–"], "error": ["1 [0.5, 2]", "–"]}
+
+
+# --- lambda and metric ------------------------------------------------------------------------------------------
+
+def test_the_ablation_counts_s_with_the_metric_of_its_row_against_pgd_of_the_same_seed(models, tmp_path):
+    def variant(cost, lam, seed=0):
+        one = run(tmp_path / f"{lam}", "wpgd", 10.0, seed=seed)
+        config = training.configure(one.config.to_dict(), lam=lam)
+        return SimpleNamespace(**{**vars(one), "config": config, "cost": cost})
+
+    other = costs.CostMatrix([[0, 1, 1], [1, 0, 5], [1, 5, 0]], CLASSES, name="other")
+    runs = [variant(COST, 10.0), variant(COST, 10.0, seed=1), variant(COST, 1.0), variant(other, 10.0)]
+    frame = section5.ablation_table(models, "cifar10", runs, eps=8, steps=2)
+    assert list(frame["metric"]) == [COST.name, COST.name, "other"] and list(frame["lambda"]) == [10, 1, 10]
+    assert list(frame["seeds"]) == [2, 1, 1]
+    # The answers are known: natural error 0.3, attacked 0.5, of PGD 0.3; the cost of a row counts both.
+    for place, cost, seeds in ((0, COST, (0, 1)), (1, COST, (0,)), (2, other, (0,))):
+        row = frame.iloc[place]
+        ours = [answer(0.5, seed).confusion for seed in seeds]
+        theirs = [answer(0.1 + 0.2, seed).confusion for seed in seeds]
+        score = np.mean([(cost.normalized * M).sum() for M in ours])
+        zero = np.mean([(cost.normalized * M).sum() for M in theirs])
+        assert row["AE"] == pytest.approx(100 * np.mean([1 - np.trace(M) / 3 for M in ours]))
+        assert row["NE"] == pytest.approx(100 * np.mean([1 - np.trace(answer(0.3, s).confusion) / 3 for s in seeds]))
+        for name in section5.ABLATION_ATTACKS:
+            assert row[f"S, {name}"] == pytest.approx(score)
+            assert row[f"change, {name}"] == pytest.approx(100 * (score - zero) / zero)
+            assert row[f"change, {name} low"] < row[f"change, {name}"] < row[f"change, {name} high"]
+    assert section5.ablation_verdicts(frame)[1].startswith(f"{COST.name}, lambda = 1: S rises (cross entropy)")
+
+
+def test_the_ablation_attacks_with_the_rows_own_loss_and_pgd_with_p_0(models, tmp_path, monkeypatch):
+    asked = []
+    def listen(self, runs, attack=None):
+        if attack is not None:
+            asked.append((runs[0].config.method, attack.describe()))
+        return [answer(0.2, one.config.seed) for one in runs]
+    monkeypatch.setattr(KnownModels, "evaluations", listen)
+    one = run(tmp_path / "x", "wpgd", 10.0)
+    config = training.configure(one.config.to_dict(), lam=3.0)
+    section5.ablation_table(models, "cifar10", [SimpleNamespace(**{**vars(one), "config": config, "cost": COST})],
+                            eps=8, steps=2)
+    wasserstein = [(method, told["p"], told["lam"]) for method, told in asked if told["loss"] == "wasserstein"]
+    assert wasserstein == [("wpgd", 10.0, 3.0), ("pgd", 0.0, 3.0), ("wpgd", 1.0, 3.0), ("pgd", 1.0, 3.0)]
+    assert {told["cost"] for _, told in asked if "cost" in told} == {COST.digest}

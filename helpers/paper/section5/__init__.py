@@ -1,5 +1,6 @@
 """Sec. 5 of the paper: its models, and from them Tables 2 and 3, Figures 10 to 13 and their claims."""
 
+from .ablation import ABLATION_ATTACKS, ablation_table, ablation_verdicts
 from .attacked import Scores, score_attacks
 from .consistency import implied, readings, summary
 from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
@@ -8,10 +9,13 @@ from .statements import direction_claims, error_claims, same_complexity, score_c
 from .tables import attack_table, compare_table2, compare_table3, directional, formatted, table2, table3
 
 __all__ = [
+           "ABLATION_ATTACKS",
            "MAIN",
            "NOT_HERE",
            "Models",
            "Scores",
+           "ablation_table",
+           "ablation_verdicts",
            "attack_table",
            "column",
            "compare_table2",

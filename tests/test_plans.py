@@ -1,0 +1,67 @@
+"""The committed plans train what the notebooks of their profile ask for: nothing more, nothing less."""
+import json
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers import training
+from helpers.training.__main__ import read_plan
+
+REPO = Path(__file__).parents[1]
+
+
+def wanted(name):
+    """The configs of notebooks 02 to 06, put together as their cells do."""
+    profile = yaml.safe_load((REPO / "notebooks" / "profiles" / f"{name}.yaml").read_text())
+    common, own = profile["common"], profile["notebooks"]
+    recipe, cifar10, tiny = common["recipe"], common["cifar10"], common["tiny_imagenet"]
+
+    def configs(recipe, data, *variants, **settings):
+        return [training.configure(recipe, data, variant, settings) for variant in variants]
+
+    ce, pgd = {"method": "ce"}, {"method": "pgd"}
+    wpgd = [{"method": "wpgd", "p": p} for p in common["powers"]]
+    two, three, five, six = (own[key] for key in ("02_accuracy_gap", "03_unbalanced", "05_wpgd_training", "06_table3"))
+    found = configs(recipe, common["mnist"], ce, *({**pgd, "eps": eps} for eps in two["mnist_eps"]))
+    for data in (cifar10, common["cifar100"], tiny):
+        found += configs(recipe, data, ce, pgd, eps=two["gap_eps"])
+    for kind, ratio, seed in product(("dissimilar", "similar"), (None, 0.3), three["seeds"]):
+        pair = three[kind]
+        found += configs(three["pair_recipe"], cifar10, ce, pgd, classes=pair, ratio=ratio, seed=seed, eps=three["eps"],
+                         minority=pair[1] if ratio else None)
+    for seed in five.get("seeds", [0]):
+        found += configs(recipe, cifar10, ce, pgd, *wpgd, eps=five["eps"], seed=seed)
+    found += configs(recipe, cifar10, ce, pgd, eps=five["eps"], network=five["deep_network"])
+    if five.get("figure11_network"):
+        found += configs(recipe, cifar10, {"method": "wpgd", "p": 2.5}, eps=five["eps"],
+                         network=five["figure11_network"])
+    for network, powers in ((tiny["network"], five["tiny_powers"]),
+                            (five["tiny_deep_network"], six.get("tiny_deep_powers", []))):
+        if network:
+            found += configs(recipe, tiny, ce, pgd, *({"method": "wpgd", "p": p} for p in powers), eps=five["eps"],
+                             network=network)
+    for choice in (*({"lam": lam} for lam in six["ablation_lams"]),
+                   *({"cost": cost} for cost in six.get("ablation_costs", []))):
+        found += configs(recipe, cifar10, {**choice, "method": "wpgd", "p": 2.5}, eps=six["eps"])
+    return found
+
+
+def texts(configs):
+    return {json.dumps(config.to_dict(), sort_keys=True) for config in configs}
+
+
+@pytest.mark.parametrize("name", ["reduced", "paper"])
+def test_a_plan_holds_the_runs_of_its_profile(name):
+    plan = read_plan(REPO / "plans" / f"{name}.yaml")
+    planned, asked = texts(config for config, _ in plan), texts(wanted(name))
+    assert planned - asked == set() and asked - planned == set()
+    assert len(planned) == len(plan), "a run is there twice"
+    assert all(minutes for _, minutes in plan)
+
+
+def test_the_six_networks_of_the_paper_fit_into_an_hour():
+    plan = read_plan(REPO / "plans" / "paper.yaml")
+    first = plan[:6]
+    assert {config.network for config, _ in first} == {"W-16-10"} and sum(minutes for _, minutes in first) < 60
