@@ -1,0 +1,100 @@
+"""Exported runs: what is in them, that they can be trained again, that weights survive being cut into parts."""
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from helpers import attacks, evaluation, training
+from helpers.training import export
+from helpers.training.__main__ import main
+
+PLAN = """defaults: {data: stripes, network: W-10-1, epochs: 1, lr: 0.05, batch_size: 16, val_size: 16, val_images: 12,
+           val_steps: 2, steps: 2, eps: 8}
+runs:
+- {method: ce}
+- {method: wpgd, cost: [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}
+"""
+
+
+@pytest.fixture
+def exported(stripes, tmp_path):
+    """Folder of a store and of its export, through the command line."""
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    assert main([str(tmp_path / "plan.yaml"), "--data-root", str(stripes), "--store", str(tmp_path / "runs"),
+                 "--export", str(tmp_path / "out"), "--weights", "float32"]) == 0
+    return tmp_path / "runs", tmp_path / "out"
+
+
+def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripes):
+    store, out = exported
+    assert {folder.name for folder in out.iterdir()} == {folder.name for folder in store.iterdir()}
+    ce, wpgd = sorted(out.iterdir())
+    names = {"config.json", "history.csv", "metrics.json", "provenance.json", "confusions.json", "weights.safetensors"}
+    assert {file.name for file in ce.iterdir()} == names
+    assert {file.name for file in wpgd.iterdir()} == names | {"cost.csv"}
+    for name in ("config.json", "history.csv", "metrics.json", "provenance.json"):
+        assert (wpgd / name).read_bytes() == (store / wpgd.name / name).read_bytes()
+    answers = json.loads((wpgd / "confusions.json").read_text())
+    assert [answer["attack"] is None for answer in answers] == [True, False]
+    (config, _), = training.__main__.read_plan(wpgd / "config.json")
+    run = training.train(config, data_root=stripes, store=store, progress=False)
+    assert run.loaded, "the exported config is another run"
+    for answer, attack in zip(answers, (None, attacks.PGD(8 / 255))):
+        direct = evaluation.evaluate(run.model, run.dataset.x_test, run.dataset.y_test, attack)
+        assert answer["counts"] == direct.counts.tolist() and answer["error"] == pytest.approx(direct.error)
+        assert answer["images"] == 24 and answer["split"] == "test"
+    assert len(json.loads((ce / "confusions.json").read_text())) == 1, "CE was not validated under attack"
+
+
+def test_a_second_export_trains_and_evaluates_nothing(exported, stripes, tmp_path, monkeypatch):
+    before = {file: file.read_bytes() for file in exported[1].rglob("*") if file.is_file()}
+    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
+    monkeypatch.setattr(evaluation, "evaluate_run", None)
+    assert main([str(tmp_path / "plan.yaml"), "--data-root", str(stripes), "--store", str(exported[0]),
+                 "--export", str(exported[1]), "--weights", "float32"]) == 0
+    assert before == {file: file.read_bytes() for file in exported[1].rglob("*") if file.is_file()}
+
+
+def test_verify_trains_an_exported_run_again_and_compares(exported, stripes, capsys):
+    wpgd = sorted(exported[1].iterdir())[1]
+    words = ["--verify", str(wpgd), "--data-root", str(stripes)]
+    assert main(words) == 0 and "the same results" in capsys.readouterr().out
+    metrics = json.loads((wpgd / "metrics.json").read_text())
+    other = {**metrics, "train_loss": metrics["train_loss"] + 1e-6, "seconds": 0}
+    (wpgd / "metrics.json").write_text(json.dumps(other))
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "train_loss" in out and "differs" in out and "val_ne" not in out
+
+
+@pytest.mark.parametrize("words", [[], ["plan.yaml", "--verify", "x"]])
+def test_a_plan_or_a_run_to_verify_but_not_both(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2 and "either a plan or --verify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind, tolerance", [("float32", 0), ("float16", 1e-3)])
+def test_weights_in_parts_come_back_whole(tmp_path, kind, tolerance):
+    torch.manual_seed(0)
+    state = {f"layer{index}.weight": torch.randn(40, 25) for index in range(7)} | {"count": torch.tensor(3)}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    training.export.save_file(state, folder / "weights.safetensors")
+    limit = 9000
+    target = export.export_run(folder, tmp_path / "out", kind, part_bytes=limit)
+    files = sorted(target.glob("weights*"))
+    assert len(files) > 1
+    for file in files:
+        assert sum(value.numel() * value.element_size() for value in load_file(file).values()) <= limit
+    found = export.read_weights(target)
+    assert found.keys() == state.keys() and found["count"] == 3
+    for name, value in state.items():
+        np.testing.assert_allclose(found[name], value, atol=tolerance, rtol=tolerance)
+    files[0].unlink()
+    with pytest.raises(FileNotFoundError, match="of weights"):
+        export.read_weights(target)
+    with pytest.raises(ValueError, match="float32 or float16"):
+        export.export_run(folder, tmp_path / "out", "int8")
