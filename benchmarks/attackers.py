@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks.plain import plain_pgd
 from benchmarks.synthetic import CLASSES, EPS, STEP
 from helpers import attacks, losses
 from helpers.allocator import keep_freed_memory
@@ -117,12 +118,5 @@ def plain(network, x, y, steps, random_start, *, channels_last=False):
         network = network.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
 
-    def run():
-        adversarial = x + torch.empty_like(x).uniform_(-EPS, EPS) * random_start
-        for _ in range(steps):
-            adversarial = adversarial.detach().requires_grad_()
-            gradient, = torch.autograd.grad(F.cross_entropy(network(adversarial), y), adversarial)
-            moved = adversarial.detach() + STEP * gradient.sign()
-            adversarial = torch.clamp(x + torch.clamp(moved - x, -EPS, EPS), 0, 1)
-        return adversarial
-    return run
+    return partial(plain_pgd, network, x, y, F.cross_entropy, eps=EPS, step_size=STEP, steps=steps,
+                   random_start=random_start)

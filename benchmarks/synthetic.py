@@ -52,24 +52,22 @@ def metric(classes):
     """A random cost (K, K), float64, with largest entry 1: path lengths in a random tree, as WordNet's are."""
     source = generator(4)
     parents = [int(torch.randint(max(1, node), (), generator=source)) for node in range(2 * classes)]
-    ancestors = []
+    ancestors = torch.zeros(2 * classes, 2 * classes, dtype=torch.float64)
     for node in range(2 * classes):
-        line = [node]
-        while line[-1]:
-            line.append(parents[line[-1]])
-        ancestors.append(line)
+        # A parent comes before its children, so its row is complete.
+        ancestors[node] = ancestors[parents[node]] if node else 0
+        ancestors[node, node] = 1
     leaves = ancestors[classes:]
-    cost = torch.zeros(classes, classes, dtype=torch.float64)
-    for i, one in enumerate(leaves):
-        for j, other in enumerate(leaves):
-            cost[i, j] = len(set(one) ^ set(other))
+    depth = leaves.sum(dim=1)
+    cost = depth[:, None] + depth - 2 * leaves @ leaves.T
     return cost / cost.max()
 
 
 def job(network, *, images, batch_size, steps, method="pgd", side=32, channels=3, classes=CLASSES,
         precision="float32"):
-    """A training job on synthetic images, all of them in the training part; nothing of it is on disk."""
-    made = dataset(images, channels, side, classes)
+    """A training job on `images` synthetic images; nothing of it is on disk.  Returns a `Job`."""
+    # A data set has images of all its classes; a batch of 64 cannot have those of 1000.
+    made = dataset(max(images, classes), channels, side, classes)
     config = configure(data="synthetic", epochs=1000, lr=0.01, network=network, method=method, eps=255 * EPS,
                        step_size=255 * STEP, steps=steps, batch_size=batch_size, augment=True, precision=precision,
                        cost="metric" if method == "wpgd" else None, lam=10.0 if method == "wpgd" else math.inf)
