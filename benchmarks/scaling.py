@@ -39,7 +39,10 @@ def peak_mib(device):
 
 
 def rows(scale, rounds, device):
-    """A row a point, `axis` and `value` in columns of their own; a point that is on several axes is measured once."""
+    """A row a point; the columns `axis`, `value` and `base_value` say what is changed, to what and from what.
+
+    The point that is on all axes is measured once.
+    """
     base, axes = (SMOKE_BASE, SMOKE_AXES) if scale == "smoke" else (BASE, AXES)
     found, known = [], {}
     for axis, values in axes.items():
@@ -51,5 +54,5 @@ def rows(scale, rounds, device):
                 with Workers(("ours",), device) as workers:
                     known[key] = measure(workers, [Contender("ours", build, point)], rounds)
             row, = rows_of(NAME, axis, known[key], "ours", "images/s")
-            found.append({**row, "axis": axis, "value": value})
+            found.append({**row, "axis": axis, "value": value, "base_value": base[axis]})
     return found
