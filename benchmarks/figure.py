@@ -23,29 +23,32 @@ def draw(tables, facts, folder):
     folder : Path
     """
     import matplotlib.pyplot as plt
-    attacked = len({row["setting"] for row in tables["attack"] if "PGD-" in row["setting"]})
-    heights = [1.6 + 0.24 * max(attacked, 4), 2.5, 2.5, 2.7]
-    fig, axes = plt.subplots(4, 2, figsize=(style.WIDTH, sum(heights)), layout="constrained",
-                             gridspec_kw={"height_ratios": heights})
-    fig.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    # Each line of panels, with its height in inches; every panel lays itself out.
+    lines = ((("attack", _attack),), (("training", _training), ("accuracy", _accuracy)),
+             (("loss", _loss), ("transport", _transport)), (("limit", _limit),),
+             (("scaling", _seconds), ("scaling", _memory)))
+    attacked = len({row["setting"] for row in _timed(tables["attack"])})
+    heights = [1.5 + 0.3 * max(attacked, 3), 2.5, 2.8, 1 + 0.2 * max(len(_timed(tables["limit"])), 5), 2.8]
+    fig = plt.figure(figsize=(style.WIDTH, sum(heights)), layout="constrained")
+    fig.get_layout_engine().set(w_pad=0.06, h_pad=0.08)
     fig.suptitle(_title(facts), x=0.01, ha="left", fontweight="bold")
-    panels = (("attack", _attack), ("training", _training), ("loss", _loss), ("transport", _transport),
-              ("limit", _limit), ("accuracy", _accuracy), ("scaling", _seconds), ("scaling", _memory))
-    for ax, (name, panel) in zip(axes.flat, panels):
-        rows = [*tables[name], *(tables["wpgd"] if name == "loss" else [])]
-        if any(_drawable(row) for row in rows):
-            panel(ax, rows)
-        else:
-            ax.set_title(name, loc="left")
-            style.say_missing(ax, f"not measured yet: python -m benchmarks {name}", 3)
+    for part, line in zip(fig.subfigures(len(lines), 1, height_ratios=heights), lines):
+        for place, (name, panel) in zip(part.subfigures(1, len(line), squeeze=False)[0], line):
+            ax = place.subplots()
+            rows = [*tables[name], *(tables["wpgd"] if name == "loss" else [])]
+            if any(_drawable(row) for row in rows):
+                panel(ax, rows)
+            else:
+                ax.set_title(name, loc="left")
+                style.say_missing(ax, f"not measured yet: python -m benchmarks {name}", 3)
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         fig.savefig(folder / f"benchmarks.{ending}", dpi=200, metadata=metadata)
     plt.close(fig)
 
 
 def _title(facts):
-    return (f"{facts['processor'] if facts['device'].startswith('cpu') else facts['kind']}, {facts['threads']} threads, "
-            f"torch {facts['torch']}, {facts['date'][:10]}")
+    chip = facts["processor"] if facts["device"].startswith("cpu") else facts["kind"]
+    return f"{chip}, {facts['threads']} threads, torch {facts['torch']}, {facts['date'][:10]}"
 
 
 def _drawable(row):
@@ -77,7 +80,7 @@ def _speedups(ax, rows):
     ax.set_xlim(left=0)
     ax.grid(axis="x")
     ax.set_xlabel("times as fast as the contender")
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 3)
+    style.legend_below(ax, ax.get_legend_handles_labels()[0], 4 if len(names) > 4 else 3)
 
 
 def _timed(rows):
@@ -90,7 +93,7 @@ def _attack(ax, rows):
 
 
 def _training(ax, rows):
-    ax.set_title("training epoch, data included: ours over ...", loc="left")
+    ax.set_title("training epoch with data: ours over ...", loc="left")
     _speedups(ax, _timed(rows))
 
 
@@ -109,7 +112,7 @@ def _loss(ax, rows):
     ax.set_ylim(bottom=0)
     ax.set_xlabel("classes K")
     ax.set_ylabel("time ratio")
-    ax.legend(loc="lower left")
+    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2)
 
 
 def _band(ax, rows, where, color, label):
@@ -135,7 +138,7 @@ def _transport(ax, rows):
     ax.set_yscale("log")
     ax.set_xlabel("classes K")
     ax.set_ylabel("µs a sample")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2)
 
 
 def _limit(ax, rows):
@@ -171,7 +174,7 @@ def _accuracy(ax, rows):
     ax.set_ylim(bottom=0)
     ax.set_ylabel("error, %")
     ax.grid(axis="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2, drop=44)
 
 
 def _growth(ax, rows, measured, label):
@@ -199,5 +202,5 @@ def _seconds(ax, rows):
 
 
 def _memory(ax, rows):
-    ax.set_title("WPGD training step: memory beyond the libraries", loc="left")
+    ax.set_title("WPGD training step: memory beyond imports", loc="left")
     _growth(ax, _timed(rows), lambda row: row["peak_mib"] - row["before_mib"], "memory, relative")
