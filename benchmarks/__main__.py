@@ -13,7 +13,7 @@ from benchmarks import machine, report, targets
 
 # In this order: what an idle machine should measure first comes first.
 NAMES = ("attack", "training", "wpgd", "loss", "transport", "limit", "scaling", "accuracy")
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 ROUNDS = {"full": 7, "smoke": 2}
 
 
@@ -28,7 +28,9 @@ def main(words=None):
     if unknown:
         print(f"error: {unknown[0]!r} is no benchmark: choose from {', '.join(NAMES)}, figure", file=sys.stderr)
         return 2
-    folder = options.out or RESULTS / machine.kind()
+    # Smoke's numbers mean nothing: they must not replace others, and results/smoke is not committed.
+    results = RESULTS / "smoke" / "benchmarks" if options.scale == "smoke" else RESULTS / "benchmarks"
+    folder = options.out or results / machine.kind()
     folder.mkdir(parents=True, exist_ok=True)
     rounds = options.rounds or ROUNDS[options.scale]
     # Children inherit it; see benchmarks.timing.Worker.
@@ -56,15 +58,15 @@ def _positive(text):
 
 
 def _run(name, folder, scale, rounds):
-    """Run one benchmark; its CSV is complete when this returns."""
+    """Run one benchmark; its CSV holds what is measured so far, also where a reader interrupts it."""
     print(f"\n{name} ({scale}, {rounds} rounds)", flush=True)
     began = time.perf_counter()
-    module = importlib.import_module(f"benchmarks.{name}")
-    rows = module.rows(scale, rounds, machine.device())
-    report.write_csv(folder / f"{name}.csv", rows)
-    machine.record(folder, name, time.perf_counter() - began, scale, rounds)
-    report.show(rows)
-    sys.stdout.flush()
+    module, rows = importlib.import_module(f"benchmarks.{name}"), []
+    for part in module.rows(scale, rounds, machine.device()):
+        report.show(part)
+        rows += part
+        report.write_csv(folder / f"{name}.csv", rows)
+        machine.record(folder, name, time.perf_counter() - began, scale, rounds)
 
 
 def _finish(folder):

@@ -55,24 +55,22 @@ def _plain(config, device):
 
 
 def rows(scale, rounds, device):
-    """A row a method, path and seed, then a row a method and path with the mean over seeds.
+    """Yield lists of rows: one a path for each method and seed, then a method's means over the seeds.
 
     Columns of the means: `ne_sd` and `ae_sd`, standard deviations over seeds; `ne_difference` and `ae_difference`,
     to the means of ours; `ne_noise` and `ae_noise`, the standard errors of these differences.  `rounds` is not used:
     the seeds are what is repeated.
     """
-    found = []
     with Workers(PATHS, device) as workers:
-        for method in METHODS:
+        for method in ("WPGD p = 1",) if scale == "smoke" else METHODS:
             results = {path: {} for path in PATHS}
             for seed in SEEDS[scale]:
                 settings = {"method": method, "seed": seed, "smoke": scale == "smoke"}
                 values = answers(workers, [Contender(path, build, {"path": path, **settings}) for path in PATHS])
                 for path, value in values.items():
-                    found.append(_row(f"{method}, seed {seed}", path, value))
                     results[path][seed] = value
-            found += _means(method, results)
-    return found
+                yield [_row(f"{method}, seed {seed}", path, value) for path, value in values.items()]
+            yield _means(method, results)
 
 
 def _row(setting, path, value):

@@ -79,7 +79,7 @@ def _precision(device):
 
 
 def rows(scale, rounds, device):
-    """FLOP/s; the ratio in a row is the share of the best product or convolution of this run."""
+    """Yield one list of rows, FLOP/s; the ratio is the share of the best product or convolution of this run."""
     where = "smoke" if scale == "smoke" else device
     contenders = [Contender(f"product {side}", product, {"side": side}, "limit") for side in PRODUCTS[where]]
     contenders += [Contender(f"convolution {channels}", convolution,
@@ -93,7 +93,7 @@ def rows(scale, rounds, device):
     with Workers([contender.name for contender in contenders], device) as workers:
         timings = measure(workers, contenders, rounds, BUDGET)
     setting = f"PGD-{STEPS} step, {_precision(device)}".replace("torch.", "")
-    return rows_of(NAME, setting, timings, _best(timings), "FLOP/s")
+    yield rows_of(NAME, setting, timings, _best(timings), "FLOP/s")
 
 
 def _best(timings):

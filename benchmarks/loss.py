@@ -27,15 +27,13 @@ def build(device, loss, classes):
 
 
 def rows(scale, rounds, device):
-    """All losses at every K; the ratio in a row is the time of the Wasserstein loss in units of that row's.
+    """Yield lists of rows, all losses at one K; the ratio is the time of the Wasserstein loss in units of the row's.
 
     A call takes microseconds and a sample 20 ms of them, so that five times the rounds are taken.
     """
-    found = []
     with Workers(NAMES, device) as workers:
         for classes in SIZES[scale]:
             contenders = [Contender(name, build, {"loss": name, "classes": classes}, role)
                           for name, role in NAMES.items()]
             timings = measure(workers, contenders, 5 * rounds)
-            found += rows_of(NAME, f"K = {classes}", timings, "Wasserstein loss", "samples/s")
-    return found
+            yield rows_of(NAME, f"K = {classes}", timings, "Wasserstein loss", "samples/s")

@@ -1,6 +1,7 @@
 """Tables of rows: printed as they come, one CSV a benchmark, readable alone."""
 import csv
 import math
+import sys
 
 COLUMNS = ("benchmark", "setting", "contender", "role", "reference", "throughput", "unit", "seconds", "ratio",
            "ratio_q10", "ratio_q90", "rounds", "first_call_seconds")
@@ -49,9 +50,10 @@ def show(rows):
         if row["setting"] != setting:
             setting = row["setting"]
             print(f"\n  {setting}")
-        print(f"    {row['contender']:<38}{_measured(row)}")
+        print(f"    {row['contender']:<40}{_measured(row)}")
         if row.get("note"):
             print(f"        {row['note']}")
+    sys.stdout.flush()
 
 
 def _measured(row):

@@ -14,7 +14,7 @@ BASE = {"batch": 64, "side": 32, "K": 10, "depth": 16, "width": 1, "steps": 2}
 AXES = {"batch": (16, 32, 64, 128, 256), "side": (16, 32, 64), "K": (10, 100, 200, 1000), "depth": (10, 16, 22, 28),
         "width": (1, 2, 4), "steps": (1, 2, 4, 8)}
 SMOKE_BASE = {**BASE, "batch": 8, "side": 16, "depth": 10, "steps": 1}
-SMOKE_AXES = {"batch": (8, 16)}
+SMOKE_AXES = {"batch": (8,)}
 
 
 def build(device, **point):
@@ -39,13 +39,14 @@ def peak_mib(device):
 
 
 def rows(scale, rounds, device):
-    """A row a point; the columns `axis`, `value` and `base_value` say what is changed, to what and from what.
+    """Yield lists of rows, one an axis, with a row a point.
 
-    The point that is on all axes is measured once.
+    The columns `axis`, `value` and `base_value` say what is changed, to what and from what.  The point that is on all axes is measured once.
     """
     base, axes = (SMOKE_BASE, SMOKE_AXES) if scale == "smoke" else (BASE, AXES)
-    found, known = [], {}
+    known = {}
     for axis, values in axes.items():
+        found = []
         for value in values:
             point = {**base, axis: value}
             key = tuple(point.values())
@@ -55,4 +56,4 @@ def rows(scale, rounds, device):
                     known[key] = measure(workers, [Contender("ours", build, point)], rounds)
             row, = rows_of(NAME, axis, known[key], "ours", "images/s")
             found.append({**row, "axis": axis, "value": value, "base_value": base[axis]})
-    return found
+        yield found

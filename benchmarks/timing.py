@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,7 +96,7 @@ class Worker:
         try:
             self.pipe.send((word, *values))
             if not self.pipe.poll(PATIENCE):
-                self.close()
+                self.process.terminate()
                 raise ContenderError(f"no answer within {PATIENCE} s")
             good, answer = self.pipe.recv()
         except (EOFError, BrokenPipeError, OSError):
@@ -105,11 +106,16 @@ class Worker:
             raise ContenderError(answer)
         return answer
 
+    def leave(self):
+        """Ask the process to end by itself, which cleans up what a peer has started; do not wait."""
+        with suppress(OSError):  # it is dead already
+            self.pipe.send(("leave",))
+
     def close(self):
         """End the process."""
-        self.pipe.close()
-        self.process.terminate()
         self.process.join(5)
+        self.process.terminate()
+        self.pipe.close()
 
 
 class Workers:
@@ -123,6 +129,8 @@ class Workers:
         return self
 
     def __exit__(self, *_):
+        for worker in self.workers.values():
+            worker.leave()
         for worker in self.workers.values():
             worker.close()
 
@@ -240,6 +248,8 @@ def _serve(pipe, device):
         try:
             word, *values = pipe.recv()
         except EOFError:
+            return
+        if word == "leave":
             return
         try:
             answer = True, getattr(worker, word)(*values)

@@ -72,14 +72,12 @@ class _OnDevice:
 
 
 def rows(scale, rounds, device):
-    """Epochs of the contenders, in images/s."""
-    found = []
+    """Yield lists of rows, one a network and number of steps: epochs of the contenders, in images/s."""
     with Workers([contender.name for contender in _contenders(scale, device, {})], device) as workers:
         for network, steps, images, batch_size, side in CASES["smoke" if scale == "smoke" else device]:
             settings = {"network": network, "images": images, "batch_size": batch_size, "steps": steps, "side": side}
             timings = measure(workers, _contenders(scale, device, settings), rounds, BUDGET)
-            found += rows_of(NAME, f"{network} PGD-{steps} batch {batch_size}", timings, "ours", "images/s")
-    return found
+            yield rows_of(NAME, f"{network} PGD-{steps} batch {batch_size}", timings, "ours", "images/s")
 
 
 def _contenders(scale, device, settings):

@@ -59,8 +59,8 @@ def _sinkhorn2_together(predictions, targets, cost):
 
 
 def rows(scale, rounds, device):
-    """Times, and in the column `max_difference` the largest absolute difference to the closed form."""
-    found, images = [], 8 if scale == "smoke" else 128
+    """Yield lists of rows, one a K: times; `max_difference` is the largest absolute difference to the closed form."""
+    images = 8 if scale == "smoke" else 128
     with Workers(NOTES, device) as workers:
         for classes in SIZES[scale]:
             contenders = [Contender(name, build, {"method": name, "classes": classes, "images": images},
@@ -69,8 +69,7 @@ def rows(scale, rounds, device):
             values = answers(workers, contenders)
             for timing in timings:
                 timing.facts |= _difference(values[timing.contender.name], values["closed form"])
-            found += rows_of(NAME, f"K = {classes} batch {images}", timings, "closed form", "samples/s")
-    return found
+            yield rows_of(NAME, f"K = {classes} batch {images}", timings, "closed form", "samples/s")
 
 
 def _difference(values, exact):

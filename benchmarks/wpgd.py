@@ -10,11 +10,10 @@ BUDGET = 60  # seconds that the rounds of a case may take once three are done
 
 
 def rows(scale, rounds, device):
-    """Steps of both methods; the ratio in the row of PGD is the time of WPGD in units of PGD's.
+    """Yield lists of rows, steps of both methods; the ratio in the row of PGD is the time of WPGD in units of PGD's.
 
     The difference is small beside the drift of a machine, so that this benchmark takes three times the rounds.
     """
-    found = []
     with Workers(("WPGD", "PGD"), device) as workers:
         for network, steps, batch_size, side in CASES["smoke" if scale == "smoke" else device]:
             settings = {"network": network, "images": batch_size, "batch_size": batch_size, "steps": steps,
@@ -24,5 +23,4 @@ def rows(scale, rounds, device):
             contenders = [Contender("WPGD", ours, {**settings, "method": "wpgd"}),
                           Contender("PGD", ours, {**settings, "method": "pgd"})]
             timings = measure(workers, contenders, 3 * rounds, BUDGET)
-            found += rows_of(NAME, f"{network} k = {steps} batch {batch_size}", timings, "WPGD", "images/s")
-    return found
+            yield rows_of(NAME, f"{network} k = {steps} batch {batch_size}", timings, "WPGD", "images/s")
