@@ -85,14 +85,15 @@ def rows(scale, rounds, device):
     contenders += [Contender(f"convolution {channels}", convolution,
                              {"channels": channels, "images": images, "side": side}, "limit")
                    for channels, images, side in CONVOLUTIONS[where]]
+    steps = 2 if scale == "smoke" else STEPS
     fast = {"precision": "bf16", "compiled": True} if device == "cuda" else {}
     contenders += [Contender(f"training step {network}", step,
                              {"network": network, "images": batch, "batch_size": batch, "side": side,
-                              "steps": 2 if scale == "smoke" else STEPS, **fast})
+                              "steps": steps, **fast})
                    for network, batch, side in NETWORKS[where]]
     with Workers([contender.name for contender in contenders], device) as workers:
         timings = measure(workers, contenders, rounds, BUDGET)
-    setting = f"PGD-{STEPS} step, {_precision(device)}".replace("torch.", "")
+    setting = f"PGD-{steps} step, {_precision(device)}".replace("torch.", "")
     yield rows_of(NAME, setting, timings, _best(timings), "FLOP/s")
 
 

@@ -41,7 +41,8 @@ def peak_mib(device):
 def rows(scale, rounds, device):
     """Yield lists of rows, one an axis, with a row a point.
 
-    The columns `axis`, `value` and `base_value` say what is changed, to what and from what.  The point that is on all axes is measured once.
+    The columns `axis`, `value` and `base_value` say what is changed, to what and from what.  The point that is on all
+    axes is measured once.
     """
     base, axes = (SMOKE_BASE, SMOKE_AXES) if scale == "smoke" else (BASE, AXES)
     known = {}

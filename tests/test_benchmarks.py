@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from support import batch, small_net
 
-from benchmarks import attackers, limit, plain, report, synthetic, timing, training
+from benchmarks import attackers, limit, plain, report, synthetic, timing, training, transport
 from benchmarks.__main__ import NAMES, main
 from helpers import attacks, losses
 
@@ -132,6 +132,13 @@ def test_torchattacks_finds_our_images():
     found = [attack(synthetic.network("W-10-1", 1, "cpu", torch.float64), x, y, 4, False)()
              for attack in (attackers.ours, attackers.torchattacks)]
     assert torch.allclose(*found, atol=1e-12, rtol=0)
+
+
+def test_every_transport_finds_the_closed_form():
+    exact, *others = (transport.build("cpu", name, 6, 5).run() for name in transport.NOTES)
+    assert exact.dtype == torch.float64 and exact.min() > 0
+    for values in others:
+        assert np.abs(values - exact.numpy()).max() < 1e-6
 
 
 def test_the_network_of_the_peers_is_the_default_form():
