@@ -33,7 +33,7 @@ def main(words=None):
     folder = options.out or results / machine.kind()
     folder.mkdir(parents=True, exist_ok=True)
     rounds = options.rounds or ROUNDS[options.scale]
-    # Children inherit it; see benchmarks.timing.Worker.
+    # Children inherit it; see benchmarks.workers.Worker.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for name in [name for name in NAMES if name in options.names or not options.names]:
         _run(name, folder, options.scale, rounds)
@@ -45,13 +45,14 @@ def _parse(words):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; or figure, which only redraws")
     parser.add_argument("--out", type=Path, help="folder to write into, default results/benchmarks/<machine kind>")
-    parser.add_argument("--rounds", type=_positive, help="rounds of each case, default 7 (smoke: 2)")
+    parser.add_argument("--rounds", type=count, help="rounds of each case, default 7 (smoke: 2)")
     parser.add_argument("--scale", choices=("full", "smoke"), default="full", help="smoke: tiny, only to see it work")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
     return parser.parse_args(words)
 
 
-def _positive(text):
+def count(text):
+    """A number of rounds, for argparse, which puts this function's name into its message."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)

@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from benchmarks.plain import plain_train
-from benchmarks.timing import Contender, ContenderError, Task, Workers, answers
+from benchmarks.timing import Contender, Task, answers
+from benchmarks.workers import ContenderError, Workers
 from helpers import attacks, data, evaluation
 from helpers.training import configure, loop, train
 

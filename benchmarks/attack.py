@@ -3,7 +3,8 @@ import numpy as np
 import torch
 
 from benchmarks import attackers, synthetic
-from benchmarks.timing import Contender, ContenderError, Task, Workers, answers, measure, rows_of
+from benchmarks.timing import Contender, Task, answers, measure, rows_of
+from benchmarks.workers import ContenderError, Workers
 
 NAME = "attack"
 # Network: channels, side, images in a batch of PGD-8 and of PGD-20.
@@ -82,7 +83,7 @@ def agreement(workers, field, scale):
     if "adv-lib" in expected and not isinstance(double["ours"], ContenderError):
         expected["adv-lib"] = _last_misclassified(case)
     found = [_agreement_row(network, name, role, _compare(double[name], expected[name], single[name], single["ours"]))
-             for name, _, _, role, note in entries if role == "peer"]
+             for name, _, _, role, _ in entries if role == "peer"]
     control = _compare(*(_plain(case, last, dtype) for dtype in ("float64", "float32") for last in (True, False)))
     return [*found, _agreement_row(network, "plain loop, NCHW against channels_last", "control", control)]
 

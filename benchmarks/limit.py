@@ -5,8 +5,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks import synthetic
-from benchmarks.timing import Contender, Task, Workers, measure, rows_of
+from benchmarks.timing import Contender, Task, measure, rows_of
 from benchmarks.training import ours
+from benchmarks.workers import Workers
 from helpers.allocator import keep_freed_memory
 
 NAME = "limit"

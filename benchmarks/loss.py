@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import synthetic
-from benchmarks.timing import Contender, Task, Workers, measure, rows_of
+from benchmarks.timing import Contender, Task, measure, rows_of
+from benchmarks.workers import Workers
 from helpers import losses
 
 NAME = "loss"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.timing import Contender, Workers, measure, rows_of
+from benchmarks.timing import Contender, measure, rows_of
 from benchmarks.training import ours
+from benchmarks.workers import Workers
 
 NAME = "scaling"
 BASE = {"batch": 64, "side": 32, "K": 10, "depth": 16, "width": 1, "steps": 2}

@@ -3,7 +3,8 @@ import torch
 
 from benchmarks import attackers, synthetic
 from benchmarks.plain import PlainTrainer
-from benchmarks.timing import Contender, Task, Workers, measure, rows_of
+from benchmarks.timing import Contender, Task, measure, rows_of
+from benchmarks.workers import Workers
 from helpers import models
 from helpers.allocator import keep_freed_memory
 

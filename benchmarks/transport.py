@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import synthetic
-from benchmarks.timing import Contender, ContenderError, Task, Workers, answers, measure, rows_of
+from benchmarks.timing import Contender, Task, answers, measure, rows_of
+from benchmarks.workers import ContenderError, Workers
 from helpers import losses
 
 NAME = "transport"

@@ -1,6 +1,7 @@
 """A training step of WPGD over one of PGD: "the computational complexity ... is the same" (Sec. 5.2)."""
-from benchmarks.timing import Contender, Workers, measure, rows_of
+from benchmarks.timing import Contender, measure, rows_of
 from benchmarks.training import ours
+from benchmarks.workers import Workers
 
 NAME = "wpgd"
 # Network, attack steps, batch, side.  An epoch is one step here.

@@ -12,6 +12,7 @@ from support import batch, small_net
 
 from benchmarks import attackers, limit, plain, report, synthetic, timing, training, transport
 from benchmarks.__main__ import NAMES, main
+from benchmarks.workers import Workers
 from helpers import attacks, losses
 
 
@@ -65,7 +66,7 @@ def test_contenders_run_in_processes_of_their_own_and_failures_are_notes():
                   timing.Contender("fast", sleeping, {"seconds": 0.01}, note="a remark"),
                   timing.Contender("missing", missing), timing.Contender("breaking", breaking),
                   timing.Contender("dying", dying)]
-    with timing.Workers([contender.name for contender in contenders], "cpu") as workers:
+    with Workers([contender.name for contender in contenders], "cpu") as workers:
         rows = timing.rows_of("b", "s", timing.measure(workers, contenders, 3), "slow", "images/s")
         processes = [worker.process for worker in workers.workers.values()]
     assert not any(process.is_alive() for process in processes)
@@ -81,7 +82,7 @@ def test_contenders_run_in_processes_of_their_own_and_failures_are_notes():
 
 def test_a_spent_budget_leaves_three_rounds():
     contenders = [timing.Contender("fast", sleeping, {"seconds": 0.0})]
-    with timing.Workers(["fast"], "cpu") as workers:
+    with Workers(["fast"], "cpu") as workers:
         assert len(timing.measure(workers, contenders, 9, budget=0)[0].seconds) == 3
 
 
