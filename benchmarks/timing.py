@@ -93,7 +93,7 @@ def _begin(workers, contender):
 
     def build(timing):
         timing.work, timing.first_call_seconds = workers[contender.name].ask(
-            "build", contender.build, contender.arguments)
+            "warm_up", contender.build, contender.arguments)
     _try(timing, build)
     return timing
 
@@ -111,7 +111,7 @@ def answers(workers, contenders):
     found = {}
     for contender in contenders:
         try:
-            workers[contender.name].ask("build", contender.build, contender.arguments)
+            workers[contender.name].ask("prepare", contender.build, contender.arguments)
             found[contender.name] = workers[contender.name].ask("answer")
         except ContenderError as error:
             found[contender.name] = error

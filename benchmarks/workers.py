@@ -121,12 +121,21 @@ class _Served:
     def __init__(self, device):
         self.device, self.task, self.repeats = device, None, 1
 
-    def build(self, build, arguments):
-        """Build a task and call it twice: the first call warms up, the second tells how often a sample repeats it."""
-        self.task = None
+    def prepare(self, build, arguments):
+        """Build a task, in place of the one before."""
+        self.task, self.repeats = None, 1
         if "torch._dynamo" in sys.modules:
             torch._dynamo.reset()
-        self.task, self.repeats = build(self.device, **arguments), 1
+        self.task = build(self.device, **arguments)
+
+    def warm_up(self, build, arguments):
+        """Build a task and call it once; a short one twice, to learn how often a sample must repeat it.
+
+        Returns
+        -------
+        float, float : the work of a call; seconds of the first call
+        """
+        self.prepare(build, arguments)
         first = self.run()
         if self.task.least_seconds:
             once = self.run()
