@@ -1,8 +1,11 @@
 """The benchmarks: statistics of timings, contenders that fail, the plain loop, and every benchmark at smoke scale."""
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,15 +159,18 @@ def test_the_epochs_of_both_loops_see_as_many_images():
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """Folder and exit status of a complete run at smoke scale."""
+    """Folder and finished process of a complete run at smoke scale."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    return folder, main(["--scale", "smoke", "--rounds", "1", "--out", str(folder)])
+    words = [sys.executable, "-m", "benchmarks", "--scale", "smoke", "--rounds", "1", "--out", str(folder)]
+    root = Path(__file__).resolve().parents[1]
+    return folder, subprocess.run(words, cwd=root, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke_run(smoke, name):
-    folder, status = smoke
-    assert status == 0
+    folder, done = smoke
+    assert done.returncode == 0, done.stderr
+    assert f"\n{name} (smoke, 1 rounds)\n" in done.stdout
     rows = report.read_csv(folder / f"{name}.csv")
     assert rows and all(row["benchmark"] == name for row in rows)
     # Peers may be missing where the tests run; nothing of ours may fail.
