@@ -98,3 +98,23 @@ def test_weights_in_parts_come_back_whole(tmp_path, kind, tolerance):
         export.read_weights(target)
     with pytest.raises(ValueError, match="float32 or float16"):
         export.export_run(folder, tmp_path / "out", "int8")
+
+
+@pytest.mark.parametrize("network, data", [("W-10-1", "stripes"), ("mlp-8", "toy3")])
+def test_a_network_in_one_file_answers_as_its_run_does(stripes, tmp_path, network, data):
+    settings = {"data": data, "network": network, "epochs": 1, "lr": 0.05, "val_size": 20, "val_images": 5}
+    run = training.train(training.configure(settings), data_root=stripes, store=tmp_path, progress=False)
+    training.export_model(run.folder, tmp_path / "models" / "one.safetensors")
+    model, config = training.load_model(tmp_path / "models" / "one.safetensors")
+    x = run.dataset.x_test[:9]
+    x = x.float() / 255 if x.dtype == torch.uint8 else x
+    assert torch.equal(model(x), run.model(x)) and not model.training
+    assert training.configure({name: config[name] for name in settings}) == run.config
+
+
+def test_weights_of_unknown_origin_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights"):
+        training.load_model(tmp_path / "missing.safetensors")
+    training.export.save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="does not say what network"):
+        training.load_model(tmp_path / "x.safetensors")

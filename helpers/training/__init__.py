@@ -4,8 +4,10 @@
 `python -m helpers.training PLAN.yaml` works through a list of them.
 """
 from helpers.training.config import TrainConfig, configure
+from helpers.training.export import export_model, load_model
 from helpers.training.loop import OutOfTime, train
 from helpers.training.provenance import provenance
 from helpers.training.store import Run, default_store, find
 
-__all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "find", "provenance", "train"]
+__all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "export_model", "find", "load_model",
+           "provenance", "train"]

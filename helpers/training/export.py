@@ -3,7 +3,11 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from helpers import models
 
 FILES = ("config.json", "history.csv", "metrics.json", "provenance.json", "cost.csv")
 # Files larger than this are refused by many a place that files are brought to.
@@ -64,6 +68,52 @@ def read_weights(folder):
         raise FileNotFoundError(f"{folder} holds {len(files)} of {expected} files of weights: export the run again")
     state = {name: value for file in files for name, value in load_file(file).items()}
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def export_model(folder, path):
+    """Write the network of a finished run as one file that describes itself; `load_model` reads it.
+
+    Parameters
+    ----------
+    folder : Path, of a finished run; path : Path of the new .safetensors file
+    """
+    config = json.loads((Path(folder) / "config.json").read_text())
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    facts = {"network": config["network"], "config": json.dumps(config), "format": "pt"}
+    save_file(load_file(Path(folder) / "weights.safetensors"), path, metadata=facts)
+
+
+def load_model(path):
+    """A trained network from one file, ready to be attacked; its data set is not needed.
+
+    Parameters
+    ----------
+    path : Path, of a file of `export_model`
+
+    Returns
+    -------
+    model : nn.Module in eval mode, images in [0, 1] -> logits
+    config : dict, the settings it was trained with
+
+    Raises
+    ------
+    FileNotFoundError
+        Without such a file.
+    ValueError
+        For weights that do not say what network they belong to.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there are no weights {path}")
+    with safe_open(path, "pt") as file:
+        facts = file.metadata() or {}
+    if "network" not in facts:
+        raise ValueError(f"{path} does not say what network it holds: write it with helpers.training.export_model")
+    state = load_file(path)
+    first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
+    model = models.build(facts["network"], len(state["classifier.bias"]), state[first].shape[1])
+    model.load_state_dict(state)
+    model = model.to(memory_format=torch.channels_last) if first.startswith("stem") else model
+    return model.eval(), json.loads(facts["config"])
 
 
 def confusions(folder):
