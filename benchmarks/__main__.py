@@ -4,7 +4,6 @@ import csv
 import importlib
 import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -33,8 +32,6 @@ def main(words=None):
     folder = options.out or results / machine.kind()
     folder.mkdir(parents=True, exist_ok=True)
     rounds = options.rounds or ROUNDS[options.scale]
-    # Children inherit it; see benchmarks.workers.Worker.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     for name in [name for name in NAMES if name in options.names or not options.names]:
         _run(name, folder, options.scale, rounds)
     _finish(folder)

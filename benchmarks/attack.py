@@ -69,9 +69,9 @@ def agreement(workers, field, scale):
     """Whether the contenders find the same adversarial images from the same start, the clean image, in 8 steps.
 
     In float64 they must agree to rounding: the column `max_difference`.  In float32 the column `share_differing` is
-    the share of pixels that differ by more than 1e-5.  It cannot be zero: where a gradient is close to zero,
-    rounding decides its sign and so a step of 2/255, and the next gradient is taken at another point.  The plain
-    loop against itself in channels_last shows how many pixels that alone moves.
+    the share of pixels that differ by more than 1e-5.  It need not be zero: where a gradient is close to zero,
+    rounding decides its sign and so a step of 2/255, and from there on all pixels of that image may go another way.
+    The plain loop against itself in channels_last shows how many pixels the memory layout alone moves.
     """
     network, channels, side = ("W-10-1", 1, 16) if scale == "smoke" else ("W-16-1", 3, 32)
     case = {"network": network, "channels": channels, "side": side, "images": 4 if scale == "smoke" else 16,
