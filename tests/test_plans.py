@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from helpers import training
-from helpers.training.__main__ import read_plan
+from helpers.training.plan import read_plan
 
 REPO = Path(__file__).parents[1]
 
@@ -54,7 +54,7 @@ def texts(configs):
 
 @pytest.mark.parametrize("name", ["reduced", "paper"])
 def test_a_plan_holds_the_runs_of_its_profile(name):
-    plan = read_plan(REPO / "plans" / f"{name}.yaml")
+    plan = read_plan(REPO / "plans" / f"{name}.yaml").runs
     planned, asked = texts(config for config, _ in plan), texts(wanted(name))
     assert planned - asked == set() and asked - planned == set()
     assert len(planned) == len(plan), "a run is there twice"
@@ -62,6 +62,6 @@ def test_a_plan_holds_the_runs_of_its_profile(name):
 
 
 def test_the_six_networks_of_the_paper_fit_into_an_hour():
-    plan = read_plan(REPO / "plans" / "paper.yaml")
+    plan = read_plan(REPO / "plans" / "paper.yaml").runs
     first = plan[:6]
     assert {config.network for config, _ in first} == {"W-16-10"} and sum(minutes for _, minutes in first) < 60

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from helpers import attacks, evaluation, training
 from helpers.training import export
 from helpers.training.__main__ import main
+from helpers.training.plan import read_plan
 
 PLAN = """defaults: {data: stripes, network: W-10-1, epochs: 1, lr: 0.05, batch_size: 16, val_size: 16, val_images: 12,
            val_steps: 2, steps: 2, eps: 8}
@@ -38,7 +39,7 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
         assert (wpgd / name).read_bytes() == (store / wpgd.name / name).read_bytes()
     answers = json.loads((wpgd / "confusions.json").read_text())
     assert [answer["attack"] is None for answer in answers] == [True, False]
-    (config, _), = training.__main__.read_plan(wpgd / "config.json")
+    (config, _), = read_plan(wpgd / "config.json").runs
     run = training.train(config, data_root=stripes, store=store, progress=False)
     assert run.loaded, "the exported config is another run"
     for answer, attack in zip(answers, (None, attacks.PGD(8 / 255))):

@@ -5,23 +5,21 @@ differ and, optionally, `minutes`, what the run is expected to take.  Finished r
 resumed; a run whose minutes do not fit into what is left of the budget still starts, since it resumes later.
 In place of a plan, the config.json of a run trains that run.
 
-`--export DIR` writes the small files of each finished run; before, it evaluates runs that nobody evaluated yet (clean,
-and by PGD-20 with the eps they were validated with) on the test images.  `--verify DIR` trains the run that was
+`--export DIR` writes the small files of each finished run; before, it evaluates the run on the test images: clean, by
+PGD-20 with the eps it was validated with, and as the plan's `evaluate` says.  `--verify DIR` trains the run that was
 exported to DIR again, in a folder of its own, and compares.
 """
 import argparse
-import dataclasses
 import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import yaml
-
-from helpers.training import OutOfTime, TrainConfig, configure, default_store, train
-from helpers.training.export import confusions, differing_metrics, export_run
+from helpers.training import OutOfTime, default_store, train
+from helpers.training.export import differing_metrics, export_run
 from helpers.training.loop import prepare
+from helpers.training.plan import read_plan
 from helpers.training.store import finished
 
 
@@ -52,8 +50,9 @@ def main(words=None):
 def work(options):
     """Train and export the runs of a plan, all checked before the first begins; returns the exit status."""
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
+    plan = read_plan(options.plan)
     jobs = [(config, minutes, prepare(config, options.data_root, options.store).folder)
-            for config, minutes in read_plan(options.plan)]
+            for config, minutes in plan.runs]
     failed = 0
     for number, (config, minutes, folder) in enumerate(jobs, 1):
         state = "done" if finished(folder) else f"~{minutes:g} min" if minutes else "to do"
@@ -67,25 +66,22 @@ def work(options):
             failed += 1
             continue
         if options.export:
-            evaluate(run)
-            print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
+            export(run, plan.evaluate, options, deadline)
     return 1 if failed else 0
 
 
-def evaluate(run):
-    """Evaluate a run that was never evaluated: clean, and by PGD-20 if it was validated under attack."""
-    if confusions(run.folder):
-        return
-    from helpers.attacks import PGD
-    from helpers.evaluation import evaluate_run
-    evaluate_run(run, allow_absent=True)
-    if run.config.val_eps:
-        evaluate_run(run, PGD(run.config.val_eps / 255, norm=run.config.norm), allow_absent=True)
+def export(run, settings, options, deadline):
+    """Write the small files of a run; before, measure what nobody measured yet, as far as the time allows."""
+    from helpers.paper.section5 import evaluate_planned
+    done = evaluate_planned(run, deadline, **settings)
+    print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
+    if not done:
+        raise OutOfTime(f"{run.config.label}: trained and exported, but not yet attacked by all")
 
 
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
-    (config, _), = read_plan(exported / "config.json")
+    (config, _), = read_plan(exported / "config.json").runs
     with tempfile.TemporaryDirectory() as store:
         run = train(config, data_root=data_root, store=store)
         different = differing_metrics(exported / "metrics.json", run.folder / "metrics.json")
@@ -94,35 +90,6 @@ def verify(exported, data_root):
         print(f"{name}: {new[name]}, exported: {old[name]}")
     print(f"{config.label}: {'differs' if different else 'the same results'}")
     return 1 if different else 0
-
-
-def read_plan(path):
-    """The (TrainConfig, minutes or None) pairs of a plan file, all validated; one pair for a run's config.json."""
-    if path.suffix == ".json":
-        names = {field.name for field in dataclasses.fields(TrainConfig)}
-        facts = {name: value for name, value in json.loads(path.read_text()).items() if name in names}
-        if "@" in str(facts.get("cost")):  # a matrix that no text can name lies beside
-            facts["cost"] = str(path.with_name("cost.csv"))
-        return [(configure(facts), None)]
-    try:
-        plan = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(plan, dict) or not isinstance(plan.get("runs"), list) or set(plan) - {"defaults", "runs"}:
-        raise ValueError(f"{path} is no plan: it needs a list `runs` and may have a mapping `defaults`, nothing else")
-    defaults = plan.get("defaults") or {}
-    if not isinstance(defaults, dict):
-        raise ValueError(f"{path}: `defaults` must be a mapping of settings, not {defaults!r}")
-    return [_job(entry, number, defaults, path) for number, entry in enumerate(plan["runs"], 1)]
-
-
-def _job(entry, number, defaults, path):
-    if not isinstance(entry, dict):
-        raise ValueError(f"{path}: run {number} must be a mapping of settings, not {entry!r}")
-    minutes = entry.get("minutes")
-    if minutes is not None and type(minutes) not in (int, float):
-        raise ValueError(f"{path}: run {number} has minutes = {minutes!r}: give a number")
-    return configure(defaults, {name: value for name, value in entry.items() if name != "minutes"}), minutes
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from .attacked import Scores, score_attacks
 from .consistency import implied, readings, summary
 from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
 from .models import MAIN, Models, column
+from .planned import evaluate_planned, planned_attacks
 from .statements import direction_claims, error_claims, same_complexity, score_claims
 from .tables import attack_table, compare_table2, compare_table3, directional, formatted, table2, table3
 
@@ -24,8 +25,10 @@ __all__ = [
            "direction_claims",
            "directional",
            "error_claims",
+           "evaluate_planned",
            "formatted",
            "implied",
+           "planned_attacks",
            "reached",
            "readings",
            "same_complexity",

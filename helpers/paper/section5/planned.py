@@ -1,0 +1,72 @@
+"""What a plan measures of each run after training, so that nothing but small files must come back from a GPU."""
+import time
+
+from helpers import attacks, costs
+from helpers.evaluation import evaluate_run
+
+from .attacked import score_attacks
+
+SETTINGS = ("eps", "steps", "metric")
+
+
+def planned_attacks(run, *, eps=(), steps=20, metric=None):
+    """The attacks on a run that Sec. 5 asks for, without repetition.
+
+    Parameters
+    ----------
+    run : Run
+    eps : sequence of float, in 1/255
+        Radii of PGD on the cross entropy, for runs that were validated with one of them; other runs are attacked with
+        the radius they were validated with, and those that were validated without an attack not at all.
+    steps : int
+    metric : str, optional
+        Spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a data
+        set that knows the metric.
+
+    Returns
+    -------
+    list of attacks.PGD
+    """
+    config = run.config
+    radii = list(eps) if config.val_eps in eps else [config.val_eps] if config.val_eps else []
+    found = [attacks.PGD(radius / 255, steps=steps, norm=config.norm) for radius in radii]
+    if metric and radii and config.classes is None:
+        try:
+            cost = costs.from_spec(metric, run.dataset)
+        except ValueError:  # digits have no place in WordNet
+            return found
+        p = config.p if config.method == "wpgd" else 0.0
+        known = score_attacks(cost, p, eps=radii[0], steps=steps, lam=config.lam)
+        found += [attack for starts in known.values() for attack in starts]
+    return list({repr(sorted(attack.describe().items())): attack for attack in found}.values())
+
+
+def evaluate_planned(run, deadline=None, **settings):
+    """Evaluate a run on the test images, clean and by `planned_attacks`; what was evaluated before is found.
+
+    Parameters
+    ----------
+    run : Run
+    deadline : float, optional, of `time.monotonic()`
+        No evaluation starts of which it is foreseeable that it would end later.
+    settings : see `planned_attacks`
+
+    Returns
+    -------
+    bool, whether all is done
+    """
+    evaluate_run(run, allow_absent=True)
+    for attack in planned_attacks(run, **settings):
+        if deadline is not None and time.monotonic() + _seconds(run, attack) > deadline:
+            return False
+        evaluate_run(run, attack, allow_absent=True)
+    return True
+
+
+def _seconds(run, attack):
+    """An estimate from the speed of training: passes over images, in float32 where training may have used bfloat16."""
+    config, metrics = run.config, run.metrics
+    passes = 3 if config.method == "ce" else 2 * config.steps + 3
+    pace = metrics["seconds"] / max(metrics["train_images"] * metrics["epochs"] * passes, 1)
+    slower = 6 if config.precision == "bf16" else 1.5
+    return slower * pace * len(run.dataset.y_test) * (2 * attack.steps + 1) * attack.restarts
