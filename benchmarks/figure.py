@@ -8,7 +8,8 @@ OURS = "#000000"
 NAMES = ("plain loop", "torchattacks", "foolbox", "ART", "adv-lib", "robustness", "ours, compiled",
          "torchattacks, tuned by hand", "ours, default malloc")
 TIMES = {"emd2": "exact, emd2", "sinkhorn2": "sinkhorn2, a call a sample",
-         "sinkhorn2, many histograms": "sinkhorn2, a call a class", "closed form": "closed form"}
+         "sinkhorn2, many histograms": "sinkhorn2, a call a class", "WassersteinLoss": "WassersteinLoss, from logits",
+         "closed form": "closed form"}
 AXES = ("batch", "side", "K", "depth", "width", "steps")
 
 

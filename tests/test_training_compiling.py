@@ -64,13 +64,14 @@ def test_a_compiled_run_learns_the_same(tmp_path):
 
 
 def test_a_compiler_that_fails_costs_nothing_but_a_line(tmp_path, monkeypatch, capsys):
-    def broken(model):
+    def broken(model, mode):
+        assert mode == "max-autotune"
         def call(x):
             raise RuntimeError("no compiler")
         return call
     plain, _ = train(tmp_path / "plain", False)
     monkeypatch.setattr(torch, "compile", broken)
-    kept, run = train(tmp_path / "broken", True)
+    kept, run = train(tmp_path / "broken", "max-autotune")
     assert "torch.compile failed (RuntimeError); training goes on without it" in capsys.readouterr().out
     assert plain.keys() == kept.keys() and all(torch.equal(plain[name], kept[name]) for name in plain)
     assert json.loads((run.folder / "provenance.json").read_text())["compiled"] is False
@@ -78,7 +79,7 @@ def test_a_compiler_that_fails_costs_nothing_but_a_line(tmp_path, monkeypatch, c
 
 def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
     seen = []
-    monkeypatch.setattr(torch, "compile", lambda model: seen.append(1) or model)
+    monkeypatch.setattr(torch, "compile", lambda model, mode: seen.append(mode) or model)
     settings = {"data": "stripes", "network": "W-10-1", "norm": "linf", "eps": 4.0, "batch_size": 16, "val_size": 16,
                 "val_images": 12}
     states = []
@@ -86,4 +87,4 @@ def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
         config = training.configure(TOY, settings)
         run = training.train(config, data_root=stripes, store=tmp_path / str(compile), progress=False, compile=compile)
         states.append(load_file(run.folder / "weights.safetensors"))
-    assert seen and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert seen == [None] and all(torch.equal(states[0][name], states[1][name]) for name in states[0])

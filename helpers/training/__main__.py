@@ -31,6 +31,8 @@ def main(words=None):
     parser.add_argument("--data-root", type=Path, help="folder of the data sets")
     parser.add_argument("--store", type=Path, default=default_store(), help="folder of the runs")
     parser.add_argument("--list", action="store_true", help="show what is done and what is left; train nothing")
+    parser.add_argument("--compile", default="auto", metavar="MODE",
+                        help='auto (default), off, or a mode of torch.compile such as default or max-autotune')
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
     parser.add_argument("--weights", choices=("float32", "float16"), help="export the weights as well")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again and compare")
@@ -60,7 +62,8 @@ def work(options):
         if options.list or (finished(folder) and not options.export):
             continue
         try:
-            run = train(config, data_root=options.data_root, store=options.store, deadline=deadline)
+            run = train(config, data_root=options.data_root, store=options.store, deadline=deadline,
+                        compile={"off": False}.get(options.compile, options.compile))
         except ValueError as error:  # everything was checked above, so it diverged: the others can still run
             print(f"error: {error}", file=sys.stderr)
             failed += 1

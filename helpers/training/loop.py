@@ -41,8 +41,9 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     data_root : folder of the data sets, default `data.default_root()`
     store : folder of the runs, default `default_store()`
     progress : bool, show a bar (notebook) or a line an epoch (log)
-    compile : bool or "auto" (default), run the network through `torch.compile`, where that is worth its minute
-        (`compiling.worthwhile`).  It changes rounding but not the recipe, and so is no part of the config
+    compile : "auto" (default), bool or a mode such as "max-autotune", run the network through `torch.compile`; "auto"
+        where that is worth its minute (`compiling.worthwhile`).  It changes rounding but not the recipe, and so is no
+        part of the config
     deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
 
     Returns

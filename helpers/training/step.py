@@ -41,7 +41,7 @@ class Trainer:
     job : helpers.training.loop.Job
     state : State, changed by every epoch
     accelerator : accelerate.Accelerator
-    compile : bool or "auto", run the network through `torch.compile`; "auto" asks `compiling.worthwhile`
+    compile : bool, "auto" or a mode of `torch.compile`, run the network through it; "auto" asks `compiling.worthwhile`
 
     Attributes
     ----------
@@ -62,8 +62,10 @@ class Trainer:
         self.size = max(1, min(config.batch_size, len(train)) // accelerator.num_processes)
         self.share = (accelerator.process_index, accelerator.num_processes)
         self.compiled, self.warmup_seconds = False, 0.0
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches have one shape
         if worthwhile(config, len(train), job.dataset, device) if compile == "auto" else compile:
-            self._compile()
+            self._compile(None if compile in ("auto", True) else compile)
 
     def epoch(self):
         """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
@@ -94,10 +96,10 @@ class Trainer:
             average(state, config.ema)
         return loss.detach()
 
-    def _compile(self):
-        """Compile the graphs of attack and step on a batch of noise; keep the plain network if that fails."""
+    def _compile(self, mode):
+        """Compile the graphs of attack and step on the first batch; keep the plain network if that fails."""
         model, began = self.state.model, time.perf_counter()
-        network = torch.compile(model)
+        network = torch.compile(model, mode=mode)
         noise = torch.Generator(self.labels.device).manual_seed(0)
         sample = self.batches.epoch([torch.arange(self.size)], torch.Generator().manual_seed(0))
         x, y = data.to_float(next(sample)[0]), self.labels[:self.size]
@@ -160,5 +162,4 @@ def autocast(config, device):
 def average(state, decay):
     """Exponential moving average of the weights; BatchNorm's statistics are averages already and are copied."""
     torch._foreach_lerp_(list(state.average.parameters()), list(state.model.parameters()), 1 - decay)
-    for mean, value in zip(state.average.buffers(), state.model.buffers()):
-        mean.copy_(value)
+    torch._foreach_copy_(list(state.average.buffers()), list(state.model.buffers()))

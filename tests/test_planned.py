@@ -1,0 +1,70 @@
+"""What a plan measures of a run after training: which attacks, in what time."""
+import time
+
+import pytest
+
+from helpers import training
+from helpers.paper import section5
+from helpers.training import export
+from helpers.training.__main__ import main
+from helpers.training.plan import read_plan
+
+
+@pytest.mark.parametrize("text, said", [
+    ("evaluate: {radius: 4}", "no setting 'radius'"), ("evaluate: {eps: 4}", "give a list of numbers"),
+    ("evaluate: {eps: [-1]}", "give a list of numbers"), ("evaluate: {steps: 0}", "an integer >= 1"),
+    ("evaluate: [4]", "must be a mapping")])
+def test_wrong_settings_of_evaluate_are_refused(tmp_path, text, said):
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"runs: [{{data: toy3, epochs: 1, lr: 0.1}}]\n{text}\n")
+    with pytest.raises(ValueError, match=said):
+        read_plan(path)
+
+
+def trained(stripes, tmp_path, **settings):
+    base = {"data": "stripes", "network": "W-10-1", "epochs": 1, "lr": 0.05, "batch_size": 16, "val_size": 16,
+            "val_images": 8, "val_steps": 1, "steps": 1, "eps": 8.0}
+    return training.train(training.configure(base, settings), data_root=stripes, store=tmp_path / "runs",
+                          progress=False)
+
+
+def test_a_run_is_attacked_with_the_radii_of_the_plan_that_it_knows(stripes, tmp_path):
+    settings = {"eps": [8.0, 16.0], "steps": 3, "metric": [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}
+    runs = {"pgd": {"method": "pgd"}, "wpgd": {"method": "wpgd", "p": 2.5, "cost": settings["metric"]},
+            "other": {"method": "pgd", "eps": 4.0}, "ce": {"method": "ce"}}
+    told = {name: section5.planned_attacks(trained(stripes, tmp_path, **own), **settings) for name, own in runs.items()}
+    told = {name: [attack.describe() for attack in several] for name, several in told.items()}
+    assert told["ce"] == [], "validated without an attack"
+    assert {round(one["eps"] * 255) for one in told["other"]} == {4}
+    for name in ("pgd", "wpgd"):
+        plain = [round(one["eps"] * 255) for one in told[name] if one["loss"] == "cross_entropy"]
+        assert plain == [8, 16]
+        assert {round(one["eps"] * 255) for one in told[name] if one["loss"] != "cross_entropy"} == {8}
+        assert all(one["steps"] == 3 for one in told[name]) and len({str(one) for one in told[name]}) == len(told[name])
+    powers = {name: {one["p"] for one in told[name] if one["loss"] == "wasserstein"} for name in told}
+    assert powers["pgd"] == {0.0, 1.0} and powers["wpgd"] == {2.5, 1.0}
+    pair = trained(stripes, tmp_path, method="pgd", classes=["c0", "c1"])
+    assert [one.describe()["loss"] for one in section5.planned_attacks(pair, **settings)] == ["cross_entropy"] * 2
+    digits = section5.planned_attacks(trained(stripes, tmp_path, method="pgd"), eps=[8.0], metric="wordnet:path")
+    assert [one.describe()["loss"] for one in digits] == ["cross_entropy"], "a metric that does not know the classes"
+
+
+def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path):
+    run = trained(stripes, tmp_path, method="pgd")
+    run.metrics["seconds"] = 1e6
+    assert not section5.evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=2)
+    assert len(export.confusions(run.folder)) == 1, "clean images cost next to nothing"
+    assert section5.evaluate_planned(run, None, eps=[8.0], steps=2)
+    assert [one["attack"] is None for one in export.confusions(run.folder)] == [True, False]
+
+
+def test_what_time_did_not_allow_is_exported_and_said(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(section5, "evaluate_planned", lambda run, deadline, **settings: asked.append(settings))
+    (tmp_path / "plan.yaml").write_text("runs: [{data: toy3, network: mlp-8, epochs: 1, lr: 0.1, val_size: 90}]\n"
+                                        "evaluate: {eps: [8], steps: 2}\n")
+    status = main([str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs"), "--export", str(tmp_path / "out"),
+                   "--budget-minutes", "5"])
+    out = capsys.readouterr().out
+    assert status == 3 and "exported to" in out and "not yet attacked by all" in out
+    assert asked == [{"eps": [8.0], "steps": 2}]
