@@ -75,7 +75,7 @@ def _finish(folder):
     facts = json.loads(path.read_text()) if path.exists() else machine.describe()
     judged = targets.evaluate(tables, "cuda" if facts["device"].startswith("cuda") else "cpu")
     with (folder / "targets.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(judged[0]))
+        writer = csv.DictWriter(file, list(judged[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(judged)
     print("\ntargets")

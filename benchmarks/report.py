@@ -13,7 +13,7 @@ def write_csv(path, rows):
     own = [name for row in rows for name in row if name not in COLUMNS and name != "note"]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *dict.fromkeys(own), "note"], restval="")
+        writer = csv.DictWriter(file, [*COLUMNS, *dict.fromkeys(own), "note"], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _written(value) for name, value in row.items()} for row in rows)
 
