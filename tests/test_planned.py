@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from helpers import training
+from helpers import attacks, training
 from helpers.paper import section5
 from helpers.training import export
 from helpers.training.__main__ import main
@@ -13,6 +13,7 @@ from helpers.training.plan import read_plan
 @pytest.mark.parametrize("text, said", [
     ("evaluate: {radius: 4}", "no setting 'radius'"), ("evaluate: {eps: 4}", "give a list of numbers"),
     ("evaluate: {eps: [-1]}", "give a list of numbers"), ("evaluate: {steps: 0}", "an integer >= 1"),
+    ("evaluate: {images: all}", "an integer >= 0"),
     ("evaluate: [4]", "must be a mapping")])
 def test_wrong_settings_of_evaluate_are_refused(tmp_path, text, said):
     path = tmp_path / "plan.yaml"
@@ -55,6 +56,7 @@ def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path)
     assert not section5.evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=2)
     assert len(export.confusions(run.folder)) == 1, "clean images cost next to nothing"
     assert section5.evaluate_planned(run, None, eps=[8.0], steps=2)
+    assert [one["images"] for one in export.confusions(run.folder)] == [24, 24], "all test images"
     assert [one["attack"] is None for one in export.confusions(run.folder)] == [True, False]
 
 
@@ -68,3 +70,14 @@ def test_what_time_did_not_allow_is_exported_and_said(tmp_path, monkeypatch, cap
     out = capsys.readouterr().out
     assert status == 3 and "exported to" in out and "not yet attacked by all" in out
     assert asked == [{"eps": [8.0], "steps": 2}]
+
+
+def test_the_notebooks_find_what_a_plan_evaluated(stripes, tmp_path, monkeypatch):
+    run = trained(stripes, tmp_path, method="pgd")
+    attack = attacks.PGD(8 / 255, steps=2)
+    models = section5.Models({"cifar10": attack}, limit=12)
+    models.add("cifar10", "W-16-10", run)
+    section5.evaluate_planned(run, images=12, eps=[8.0], steps=2)
+    monkeypatch.setattr("helpers.evaluation.cached.evaluate", None)
+    natural, attacked = models.errors("cifar10", "W-16-10", "pgd")
+    assert len(natural[0].labels) == len(attacked[0].labels) == 12

@@ -15,7 +15,7 @@ class Plan:
     Attributes
     ----------
     runs : list of (TrainConfig, expected minutes or None)
-    evaluate : dict, settings of `helpers.paper.section5.planned_attacks`
+    evaluate : dict, settings of `helpers.paper.section5.evaluate_planned`
     """
 
     runs: list
@@ -27,7 +27,7 @@ def read_plan(path):
 
     The YAML has a list `runs` of mappings with `TrainConfig` fields and, optionally, `minutes`; `defaults`, a mapping
     of fields that all runs share; and `evaluate`, what to measure of each run when it is exported: `eps` (a list, in
-    1/255), `steps`, and `metric`, the cost of Table 3.
+    1/255), `steps`, `metric`, the cost of Table 3, and `images`, how many of the test images (0: all).
 
     Raises
     ------
@@ -54,14 +54,16 @@ def read_plan(path):
 
 
 def _evaluate(settings, path):
-    wrong = [name for name in settings if name not in ("eps", "steps", "metric")]
+    wrong = [name for name in settings if name not in ("eps", "steps", "metric", "images")]
     if wrong:
-        raise ValueError(f"{path}: `evaluate` has no setting {wrong[0]!r}: it may have eps, steps and metric")
+        raise ValueError(f"{path}: `evaluate` has no setting {wrong[0]!r}: it may have eps, steps, metric and images")
     eps = settings.get("eps", [])
     if not isinstance(eps, list) or not all(type(value) in (int, float) and value > 0 for value in eps):
         raise ValueError(f"{path}: `evaluate` has eps = {eps!r}: give a list of numbers > 0, in 1/255")
-    if type(settings.get("steps", 20)) is not int or settings.get("steps", 20) < 1:
-        raise ValueError(f"{path}: `evaluate` has steps = {settings['steps']!r}: give an integer >= 1")
+    for name, least in (("steps", 1), ("images", 0)):
+        value = settings.get(name, least)
+        if type(value) is not int or value < least:
+            raise ValueError(f"{path}: `evaluate` has {name} = {value!r}: give an integer >= {least}")
     return {**settings, **({"eps": [float(value) for value in eps]} if eps else {})}
 
 

@@ -61,7 +61,7 @@ class Models:
         for run in runs:
             key = (run.folder, None if attack is None else repr(sorted(attack.describe().items())))
             if key not in self._answers:
-                size = 500 if next(run.model.parameters()).is_cuda else CPU_BATCH
+                size = batch_size_for(run.model)
                 self._answers[key] = evaluate_run(run, attack, limit=self.limit, batch_size=size)
             answers.append(self._answers[key])
         return answers
@@ -89,6 +89,11 @@ class Models:
     def network(self, dataset, network=MAIN):
         """The network that stands for one of the paper's, "" if none does."""
         return next((runs[0].config.network for key, runs in self._runs.items() if key[:2] == (dataset, network)), "")
+
+
+def batch_size_for(model):
+    """Images to attack at once on the model's device."""
+    return 500 if next(model.parameters()).is_cuda else CPU_BATCH
 
 
 def column(evaluations, cost=None, per_error=False):

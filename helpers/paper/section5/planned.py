@@ -5,8 +5,7 @@ from helpers import attacks, costs
 from helpers.evaluation import evaluate_run
 
 from .attacked import score_attacks
-
-SETTINGS = ("eps", "steps", "metric")
+from .models import batch_size_for
 
 
 def planned_attacks(run, *, eps=(), steps=20, metric=None):
@@ -41,32 +40,37 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None):
     return list({repr(sorted(attack.describe().items())): attack for attack in found}.values())
 
 
-def evaluate_planned(run, deadline=None, **settings):
-    """Evaluate a run on the test images, clean and by `planned_attacks`; what was evaluated before is found.
+def evaluate_planned(run, deadline=None, images=0, **settings):
+    """Evaluate a run on test images, clean and by `planned_attacks`; what was evaluated before is found.
+
+    The notebooks find these evaluations, too, if they ask for as many images.
 
     Parameters
     ----------
     run : Run
     deadline : float, optional, of `time.monotonic()`
         No evaluation starts of which it is foreseeable that it would end later.
+    images : int, size of a class-stratified subset; 0: all
     settings : see `planned_attacks`
 
     Returns
     -------
     bool, whether all is done
     """
-    evaluate_run(run, allow_absent=True)
+    how = {"limit": images or None, "batch_size": batch_size_for(run.model), "allow_absent": True}
+    evaluate_run(run, **how)
     for attack in planned_attacks(run, **settings):
-        if deadline is not None and time.monotonic() + _seconds(run, attack) > deadline:
+        expected = _seconds(run, attack, images or len(run.dataset.y_test))
+        if deadline is not None and time.monotonic() + expected > deadline:
             return False
-        evaluate_run(run, attack, allow_absent=True)
+        evaluate_run(run, attack, **how)
     return True
 
 
-def _seconds(run, attack):
+def _seconds(run, attack, images):
     """An estimate from the speed of training: passes over images, in float32 where training may have used bfloat16."""
     config, metrics = run.config, run.metrics
     passes = 3 if config.method == "ce" else 2 * config.steps + 3
     pace = metrics["seconds"] / max(metrics["train_images"] * metrics["epochs"] * passes, 1)
     slower = 6 if config.precision == "bf16" else 1.5
-    return slower * pace * len(run.dataset.y_test) * (2 * attack.steps + 1) * attack.restarts
+    return slower * pace * images * (2 * attack.steps + 1) * attack.restarts
