@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from support import write_npz
 
-from helpers import attacks, data, losses, models, training
+from helpers import attacks, costs, data, losses, models, training
 from helpers.training import loop
 from helpers.training.store import load_checkpoint
 
@@ -297,3 +297,16 @@ def test_training_learns(run_it):
     x, y = run.dataset.x_test, run.dataset.y_test
     assert (run.model(x).argmax(dim=1) == y).float().mean() > 0.9
     assert losses.cross_entropy(run.model(x), y).mean() < math.log(3) / 2
+
+
+def test_bfloat16_is_used_where_asked_and_ends_in_float32(run_it):
+    full, half = (run_it(method="pgd", eps=8.0, precision=precision, ema=0.5) for precision in ("float32", "bf16"))
+    assert all(value.dtype != torch.bfloat16 for value in weights(half).values())
+    assert not equal(full, half), "the autocast did nothing"
+    assert half.metrics["train_loss"] == pytest.approx(full.metrics["train_loss"], rel=0.02)
+
+
+def test_the_cost_of_a_run_is_kept_as_it_was(run_it):
+    run = run_it(TOY, method="wpgd")
+    kept = costs.read_csv(run.folder / "cost.csv", run.dataset.classes)
+    assert np.array_equal(kept.values, run.cost.values) and kept.classes == run.cost.classes

@@ -163,11 +163,16 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
         for name in names:
             importlib.import_module(name)
         print(len(names))
-        # The whole of training, down to a finished run, needs no more either (the cost would write a data frame).
-        from helpers import training
-        config = training.configure(data="toy3", network="mlp-8", epochs=1, lr=0.05, method="pgd", eps=10, norm="l2",
-                                    steps=1, val_steps=1)
-        training.train(config, store="runs", progress=False)
+        # A plan needs no more either, down to the confusions of a WPGD run.
+        from pathlib import Path
+        from helpers.training.__main__ import main
+        Path("plan.yaml").write_text(
+            "runs: [{data: toy3, network: mlp-8, epochs: 1, lr: 0.05, method: wpgd, eps: 10, norm: l2, steps: 1,"
+            " val_steps: 1, cost: toy3, ema: 0.9, precision: bf16}]\\nevaluate: {eps: [10], steps: 1, metric: toy3}")
+        out, sys.stdout = sys.stdout, sys.stderr
+        assert main(["plan.yaml", "--store", "runs", "--export", "out", "--weights", "float16"]) == 0
+        written = {file.name for file in Path("out").rglob("*")}
+        assert {"confusions.json", "cost.csv", "weights.safetensors"} <= written
         assert not BLOCKED & {name.split(".")[0] for name in sys.modules}
     """)
     call = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,

@@ -91,7 +91,7 @@ def write(folder, config_facts, cost, rows, metrics, facts, state):
     write_rows(folder / "history.csv", rows)
     write_json(folder / "provenance.json", facts)
     if cost is not None:
-        cost.to_frame().to_csv(folder / "cost.csv")
+        write_cost(folder / "cost.csv", cost)
     temporary = folder / f"weights.{os.getpid()}.tmp"
     save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
     os.replace(temporary, folder / "weights.safetensors")
@@ -143,6 +143,14 @@ def write_json(path, value):
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps(value, indent=1) + "\n")
     os.replace(temporary, path)
+
+
+def write_cost(path, cost):
+    """Write a CostMatrix as `costs.read_csv` reads it, without pandas: a machine that only trains may lack it."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["", *cost.classes])
+        writer.writerows([name, *row] for name, row in zip(cost.classes, cost.values.tolist()))
 
 
 def write_rows(path, rows):
