@@ -74,7 +74,7 @@ def test_verify_trains_an_exported_run_again_and_compares(exported, stripes, cap
 def test_a_plan_or_a_run_to_verify_but_not_both(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
-    assert stop.value.code == 2 and "either a plan or --verify" in capsys.readouterr().err
+    assert stop.value.code == 2 and "give a plan, --verify DIR or --restore DIR" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind, tolerance", [("float32", 0), ("float16", 1e-3)])
@@ -99,6 +99,25 @@ def test_weights_in_parts_come_back_whole(tmp_path, kind, tolerance):
         export.read_weights(target)
     with pytest.raises(ValueError, match="float32 or float16"):
         export.export_run(folder, tmp_path / "out", "int8")
+
+
+def test_restored_runs_are_found_and_need_no_training(exported, stripes, tmp_path, monkeypatch, capsys):
+    store, out = exported
+    results = tmp_path / "results"
+    results.mkdir()
+    out.rename(results / "runs")
+    wpgd = sorted(store.iterdir())[1]
+    training.export_model(wpgd, results / "weights" / f"{wpgd.name}.safetensors")
+    words = ["--restore", str(results), "--store", str(tmp_path / "new")]
+    assert main(words) == 0 and capsys.readouterr().out.startswith(f"{wpgd.name}\n1 runs put into")
+    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
+    (config, _), = read_plan(results / "runs" / wpgd.name / "config.json").runs
+    run, first = (training.train(config, data_root=stripes, store=place, progress=False)
+                  for place in (tmp_path / "new", store))
+    assert run.loaded and run.metrics == first.metrics and run.rows == first.rows
+    for one, two in zip(run.model.state_dict().values(), first.model.state_dict().values()):
+        assert torch.equal(one, two)
+    assert main(words) == 0 and capsys.readouterr().out.startswith("0 runs")
 
 
 @pytest.mark.parametrize("network, data", [("W-10-1", "stripes"), ("mlp-8", "toy3")])

@@ -7,7 +7,8 @@ In place of a plan, the config.json of a run trains that run.
 
 `--export DIR` writes the small files of each finished run; before, it evaluates the run on the test images: clean, by
 PGD-20 with the eps it was validated with, and as the plan's `evaluate` says.  `--verify DIR` trains the run that was
-exported to DIR again, in a folder of its own, and compares.
+exported to DIR again, in a folder of its own, and compares.  `--restore results/reduced` puts committed networks into
+the store, so that notebooks find them.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ import time
 from pathlib import Path
 
 from helpers.training import OutOfTime, default_store, train
-from helpers.training.export import differing_metrics, export_run
+from helpers.training.export import differing_metrics, export_run, restore_runs
 from helpers.training.loop import prepare
 from helpers.training.plan import read_plan
 from helpers.training.store import finished
@@ -36,10 +37,15 @@ def main(words=None):
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
     parser.add_argument("--weights", choices=("float32", "float16"), help="export the weights as well")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again and compare")
+    parser.add_argument("--restore", type=Path, metavar="DIR", help="put the networks of DIR/weights into the store")
     options = parser.parse_args(words)
-    if (options.plan is None) == (options.verify is None):
-        parser.error("give either a plan or --verify DIR")
+    if sum(one is not None for one in (options.plan, options.verify, options.restore)) != 1:
+        parser.error("give a plan, --verify DIR or --restore DIR")
     try:
+        if options.restore:
+            names = restore_runs(options.restore, options.store)
+            print(*names, f"{len(names)} runs put into {options.store}", sep="\n")
+            return 0
         return verify(options.verify, options.data_root) if options.verify else work(options)
     except OutOfTime as stop:
         print(f"time is over: {stop}; call again to resume")

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from helpers import models
+from helpers.training.store import finished
 
 FILES = ("config.json", "history.csv", "metrics.json", "provenance.json", "cost.csv")
 # Files larger than this are refused by many a place that files are brought to.
@@ -114,6 +115,33 @@ def load_model(path):
     model.load_state_dict(state)
     model = model.to(memory_format=torch.channels_last) if first.startswith("stem") else model
     return model.eval(), json.loads(facts["config"])
+
+
+def restore_runs(results, store):
+    """Put exported runs whose networks were kept back into a store, so that nobody must train them again.
+
+    Parameters
+    ----------
+    results : Path, with ``runs/<name>/`` of `export_run` and ``weights/<name>.safetensors`` of `export_model`
+    store : Path
+
+    Returns
+    -------
+    list of the names that were put back; runs that are in the store already stay as they are
+    """
+    restored = []
+    for weights in sorted((Path(results) / "weights").glob("*.safetensors")):
+        source, target = Path(results) / "runs" / weights.stem, Path(store) / weights.stem
+        if not source.is_dir() or finished(target):
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(weights, target / "weights.safetensors")
+        # metrics.json last: its presence says that the rest is there.
+        for name in sorted(FILES, key=lambda name: name == "metrics.json"):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, target / name)
+        restored.append(weights.stem)
+    return restored
 
 
 def confusions(folder):
