@@ -93,8 +93,8 @@ class WassersteinLoss:
             raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
                              "costs >= 0 (a negative one has no fractional power)")
         self.power = self._exact
-        # Of the entropy in Eq. (5); 0 for lam = inf.
-        self._scale = 1 / (self.lam * math.log(len(self.power)))
+        # Of the entropy in Eq. (5); 0 for lam = inf.  One class has no entropy, and logits of one class are refused.
+        self._scale = 1 / (self.lam * math.log(max(len(self.power), 2)))
 
     def __call__(self, logits, labels):
         _check(logits, labels)

@@ -142,7 +142,7 @@ def test_every_transport_finds_the_closed_form():
     exact, *others = (transport.build("cpu", name, 6, 5).run() for name in transport.NOTES)
     assert exact.dtype == torch.float64 and exact.min() > 0
     for values in others:
-        assert np.abs(values - exact.numpy()).max() < 1e-6
+        assert np.abs(np.asarray(values) - exact.numpy()).max() < 1e-6
 
 
 def test_the_network_of_the_peers_is_the_default_form():
@@ -176,7 +176,8 @@ def test_smoke_run(smoke, name):
     # Peers may be missing where the tests run; nothing of ours may fail.
     failed = [row["note"] for row in rows if row["note"].startswith("failed") and row["role"] != "peer"]
     assert not failed
-    assert any(row["seconds"] > 0 for row in rows)
+    measured = "milliseconds" if name == "operators" else "seconds"
+    assert any(row[measured] > 0 for row in rows)
 
 
 def test_smoke_run_writes_all_else(smoke):

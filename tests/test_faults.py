@@ -161,7 +161,7 @@ LATE = {
 @pytest.mark.parametrize("fault", LATE)
 def test_what_only_the_data_can_tell_is_found_before_training(fault, stripes, tmp_path, monkeypatch):
     settings, parts = LATE[fault]
-    monkeypatch.setattr(loop, "_start", None)  # nothing may be built
+    monkeypatch.setattr(loop, "start", None)  # nothing may be built
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         training.train(training.configure(BASE, settings), data_root=stripes, store=tmp_path, progress=False)
     message = str(error.value)
