@@ -88,27 +88,31 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     counters = AttackCounters() if own else counters
     # A caller who only evaluates may have switched gradients off.
     with frozen(model, mode), torch.enable_grad():
-        best, best_loss = None, None
-        if early_exit:
-            settings = (loss, eps, step_size, steps, norm, random_start, generator)
-            best, restarts = _until_fooled(model, x, y, start, restarts, counters, *settings), 0
-        for _ in range(restarts):
-            adversarial = _start(x, start, eps, norm, random_start, generator)
-            adversarial = _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters)
-            if restarts == 1:
-                best = adversarial
-                break
-            with torch.no_grad():
-                value = loss(model(adversarial), y)
-            if best is None:
-                best, best_loss = adversarial, value
-            else:
-                better = value > best_loss
-                best = torch.where(_rows(better, x), adversarial, best)
-                best_loss = torch.where(better, value, best_loss)
+        search = _until_fooled if early_exit else _strongest
+        best = search(model, x, y, start, restarts, counters, loss, eps, step_size, steps, norm, random_start,
+                      generator)
     if own and (zero := counters.zero_gradient_rows):
         warnings.warn(f"{zero} of {counters.images} images met a gradient of exactly zero during PGD: the network may "
                       "be saturated there; try losses.margin_loss as a check", ZeroGradientWarning, stacklevel=2)
+    return best
+
+
+def _strongest(model, x, y, start, restarts, counters, loss, eps, step_size, steps, norm, random_start, generator):
+    """The end of each image's path; of several paths, the one with the largest loss."""
+    best, best_loss = None, None
+    for _ in range(restarts):
+        adversarial = _start(x, start, eps, norm, random_start, generator)
+        adversarial = _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters)
+        if restarts == 1:
+            return adversarial
+        with torch.no_grad():
+            value = loss(model(adversarial), y)
+        if best is None:
+            best, best_loss = adversarial, value
+        else:
+            better = value > best_loss
+            best = torch.where(_rows(better, x), adversarial, best)
+            best_loss = torch.where(better, value, best_loss)
     return best
 
 

@@ -116,14 +116,25 @@ def _key(about):
 def _load(path, labels):
     """Return the kept Evaluation, or None if there is none that can be read and belongs to these labels."""
     try:
-        with np.load(path, allow_pickle=False) as data:
-            found = Evaluation(
-                data["labels"], data["predictions"], int(data["num_classes"]), float(data["seconds"]),
-                bool(data["allow_absent"]),
-            )  # fmt: skip
+        found = _read(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return found if np.array_equal(found.labels, labels.cpu().numpy()) else None
+
+
+def _read(path):
+    """Return the Evaluation of an .npz file."""
+    with np.load(path, allow_pickle=False) as data:
+        return Evaluation(
+            data["labels"], data["predictions"], int(data["num_classes"]), float(data["seconds"]),
+            bool(data["allow_absent"]),
+        )  # fmt: skip
+
+
+def kept_evaluations(folder):
+    """Return what `evaluate_run` keeps beside a run, a list of (about, Evaluation); `about` is the JSON's dict."""
+    files = (Path(folder) / "evaluations").glob("*.json")
+    return [(json.loads(file.read_text(encoding="utf-8")), _read(file.with_suffix(".npz"))) for file in files]
 
 
 def _save(path, evaluation, about):

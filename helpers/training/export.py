@@ -146,16 +146,10 @@ def restore_runs(results, store):
 
 def confusions(folder):
     """What the evaluations kept beside a run say, natural first: attack, images, error in % and counts (K x K)."""
-    import numpy as np
-    found = []
-    for file in (folder / "evaluations").glob("*.json"):
-        about = json.loads(file.read_text())
-        with np.load(file.with_suffix(".npz"), allow_pickle=False) as data:
-            classes = int(data["num_classes"])
-            counts = np.zeros((classes, classes), dtype=int)
-            np.add.at(counts, (data["labels"], data["predictions"]), 1)
-        found.append({"attack": about["attack"], "split": about["split"], "images": int(counts.sum()),
-                      "error": round(about["error"], 6), "counts": counts.tolist()})
+    from helpers.evaluation.cached import kept_evaluations
+    found = [{"attack": about["attack"], "split": about["split"], "images": len(answer.labels),
+              "error": round(answer.error, 6), "counts": answer.counts.tolist()}
+             for about, answer in kept_evaluations(folder)]
     return sorted(found, key=lambda one: (one["attack"] is not None, json.dumps(one["attack"], sort_keys=True),
                                           one["split"], one["images"]))
 
