@@ -25,8 +25,8 @@ def ablation_table(models, dataset, runs, *, eps, steps):
     Returns
     -------
     DataFrame
-        metric, lambda, seeds; NE and AE (PGD on the cross entropy) in %; for each attacker S, its change against PGD
-        in % and the change of the mean cost of an error in % of PGD's, all with intervals.
+        metric, lambda, seeds; NE and AE (PGD on the cross entropy) in %; for each attacker S and its change against
+        PGD in %, all with intervals; and, without one, the change of the mean cost of an error in % of PGD's.
     """
     import pandas
 
