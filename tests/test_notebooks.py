@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 PROFILES = sorted((ROOT / "notebooks" / "profiles").glob("*.yaml"))
 FIGURES = [f"fig{number:02d}" for number in range(1, 14)]
-TABLES = ["table1", "table2", "table3"]
+TABLES = ["table1", "table2", "table3", "table3_autoattack"]
 
 
 def code_of(path, tag=None):

@@ -1,9 +1,11 @@
 """What a plan measures of a run after training: which attacks, in what time."""
+import sys
 import time
 
 import pytest
 
 from helpers import attacks, training
+from helpers.autoattack import AutoAttack
 from helpers.paper import section5
 from helpers.training import export
 from helpers.training.__main__ import main
@@ -69,7 +71,7 @@ def test_what_time_did_not_allow_is_exported_and_said(tmp_path, monkeypatch, cap
                    "--budget-minutes", "5"])
     out = capsys.readouterr().out
     assert status == 3 and "exported to" in out and "not yet attacked by all" in out
-    assert asked == [{"eps": [8.0], "steps": 2}]
+    assert asked == [{"eps": [8.0], "steps": 2, "autoattack": 0}]
 
 
 def test_the_notebooks_find_what_a_plan_evaluated(stripes, tmp_path, monkeypatch):
@@ -81,3 +83,54 @@ def test_the_notebooks_find_what_a_plan_evaluated(stripes, tmp_path, monkeypatch
     monkeypatch.setattr("helpers.evaluation.cached.evaluate", None)
     natural, attacked = models.errors("cifar10", "W-16-10", "pgd")
     assert len(natural[0].labels) == len(attacked[0].labels) == 12
+
+
+# --- AutoAttack -------------------------------------------------------------------------------------------------
+
+PLAN = """
+defaults: {data: mnist5k, network: W-10-1, epochs: 1, lr: 0.05, train_size: 64, val_size: 20, val_eps: 8, val_steps: 1,
+           method: pgd, eps: 8, steps: 1}
+runs: [{}, {autoattack: 10, minutes: 1}]
+evaluate: {eps: [8], steps: 2, images: 20}
+"""
+
+
+def test_a_plan_audits_a_run_by_autoattack_and_the_table_finds_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(AutoAttack.__init__, "__defaults__", ("linf", 1, 2, 0))
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    words = [str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs")]
+    assert main(words) == 0
+    assert "AutoAttack on 10 images  ~1 min" in capsys.readouterr().out
+    assert main([*words, "--list"]) == 0
+    assert "AutoAttack on 10 images  done" in capsys.readouterr().out
+    run, = training.find(tmp_path / "runs")
+    kept = export.confusions(run)
+    assert sorted((one["images"], (one["attack"] or {}).get("loss", "")) for one in kept) == [
+        (10, ""), (10, "autoattack"), (10, "cross_entropy"), (20, ""), (20, "cross_entropy")]
+    run = training.train(read_plan(tmp_path / "plan.yaml").runs[0].config, store=tmp_path / "runs", progress=False)
+    monkeypatch.setattr("helpers.evaluation.cached.evaluate", None)
+    table = section5.audit_table([run], eps=8, steps=2, audit={"images": 10, "steps": 1, "queries": 2})
+    row, = table.to_dict("records")
+    found = {(one["images"], (one["attack"] or {}).get("loss", "")): one["error"] for one in kept}
+    assert (row["images"], row["NE"], row["AE PGD"]) == (10, found[10, ""], found[10, "cross_entropy"])
+    assert row["AE AutoAttack"] == found[10, "autoattack"]
+    assert row["missed"] == pytest.approx(row["AE AutoAttack"] - row["AE PGD"])
+    assert section5.audit_table([run], eps=8, audit={"images": 0}).empty
+
+
+def test_without_torchattacks_the_plan_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "torchattacks", None)
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("[{}, {autoattack: 10, minutes: 1}]",
+                                                     "[{autoattack: 10}, {seed: 1}]"))
+    status = main([str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs"), "--export", str(tmp_path / "out")])
+    out, errors = capsys.readouterr()
+    assert status == 1 and "torchattacks" in errors and len(training.find(tmp_path / "runs")) == 2
+    assert out.count("exported to") == 2
+
+
+def test_the_time_of_autoattack_is_foreseen(stripes, tmp_path):
+    run = trained(stripes, tmp_path, method="pgd")
+    run.metrics["seconds"] = run.metrics["train_images"] * run.metrics["epochs"] * 0.5  # a tenth of a second a pass
+    assert not section5.evaluate_planned(run, time.monotonic() + 1000, autoattack=12)
+    assert {one["images"] for one in export.confusions(run.folder)} == {24, 12}
+    assert all((one["attack"] or {}).get("attack") != "autoattack" for one in export.confusions(run.folder))

@@ -4,18 +4,19 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-import yaml
 
 from helpers import training
 from helpers.training.plan import read_plan
+from runner import cli, profiles
 
 REPO = Path(__file__).parents[1]
 
 
 def wanted(name):
     """The configs of notebooks 02 to 06, put together as their cells do."""
-    profile = yaml.safe_load((REPO / "notebooks" / "profiles" / f"{name}.yaml").read_text())
-    common, own = profile["common"], profile["notebooks"]
+    profile = profiles.load(REPO / "notebooks" / "profiles" / f"{name}.yaml", cli.sources(REPO), REPO)
+    own = profile.values
+    common = {name: value for values in own.values() for name, value in values.items()}
     recipe, cifar10, tiny = common["recipe"], common["cifar10"], common["tiny_imagenet"]
 
     def configs(recipe, data, *variants, **settings):
@@ -55,13 +56,20 @@ def texts(configs):
 @pytest.mark.parametrize("name", ["reduced", "paper"])
 def test_a_plan_holds_the_runs_of_its_profile(name):
     plan = read_plan(REPO / "plans" / f"{name}.yaml").runs
-    planned, asked = texts(config for config, _ in plan), texts(wanted(name))
+    planned, asked = texts(entry.config for entry in plan), texts(wanted(name))
     assert planned - asked == set() and asked - planned == set()
-    assert len(planned) == len(plan), "a run is there twice"
-    assert all(minutes for _, minutes in plan)
+    assert len(planned) == sum(not entry.autoattack for entry in plan), "a run is there twice"
+    assert all(entry.minutes for entry in plan)
+
+
+def test_the_long_plan_holds_the_networks_of_the_tables():
+    plan = read_plan(REPO / "plans" / "long.yaml").runs
+    planned = texts(entry.config for entry in plan)
+    assert planned < texts(wanted("long")) and {entry.config.epochs for entry in plan} == {200}
+    assert len(planned) == sum(not entry.autoattack for entry in plan) == 8
 
 
 def test_the_six_networks_of_the_paper_fit_into_an_hour():
     plan = read_plan(REPO / "plans" / "paper.yaml").runs
     first = plan[:6]
-    assert {config.network for config, _ in first} == {"W-16-10"} and sum(minutes for _, minutes in first) < 60
+    assert {entry.config.network for entry in first} == {"W-16-10"} and sum(entry.minutes for entry in first) < 60

@@ -86,6 +86,25 @@ def test_good_profile(repo):
     assert profile.injected("02_accuracy_gap", options) == {"epochs": 2}, "nothing that it does not declare"
 
 
+def test_a_profile_extends_another_key_by_key(repo):
+    write_profile(repo, "name: base\ndescription: told\n" + of_first("train: {lr: 2, ema: 0.5}, eps: [1]"), "base")
+    text = "name: mine\nextends: base\ncommon: {epochs: 9}\n" + of_first("train: {lr: 3}, eps: [8, 9]")
+    profile = load(repo, text, name="mine")
+    assert profile.values["01_toy_boundaries"] == {"train": {"lr": 3, "ema": 0.5}, "eps": [8, 9], "epochs": 9}
+    assert profile.values["02_accuracy_gap"] == {"epochs": 9}
+    assert (profile.name, profile.description) == ("mine", "")
+    again = load(repo, "name: third\nextends: mine\ncommon: {epochs: 1}", name="third")
+    assert again.values["01_toy_boundaries"]["epochs"] == 1 and again.values["01_toy_boundaries"]["eps"] == [8, 9]
+
+
+@pytest.mark.parametrize("base", ["bse", "mine", "[base]"])
+def test_a_profile_extends_only_others_that_exist(repo, base):
+    write_profile(repo, "name: base\n", "base")
+    with pytest.raises(ValueError, match=r"mine\.yaml: it extends .* There are base, mine") as error:
+        load(repo, f"name: mine\nextends: {base}", name="mine")
+    assert "\n" not in str(error.value)
+
+
 def test_name_of_another_profile_is_refused(repo):
     write_profile(repo, "name: quick")
     with pytest.raises(ValueError, match="overwrite"):

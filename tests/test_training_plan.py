@@ -72,6 +72,7 @@ def test_an_expired_budget_starts_no_run(plan, tmp_path):
     ("runs: []\nextra: 1", "no plan"), ("runs: [null]", "run 1 .* mapping"), ("runs: [ce]", "run 1 .* mapping"),
     ("defaults: [1]\nruns: []", "`defaults` must be a mapping"),
     (PLAN.replace("minutes: 1.5", "minutes: ten"), "minutes = 'ten'"),
+    (PLAN.replace("minutes: 1.5", "autoattack: true"), "autoattack = True: give the number of test images"),
     (PLAN.replace("method: ce", "methd: ce"), "methd.*did you mean 'method'"),
     (PLAN.replace("data: toy3", "data: mars"), "unknown data set 'mars'"),
     (PLAN.replace("cost: toy3", "cost: toy4"), "toy4"), (PLAN.replace("cost: toy3, ", ""), "needs a cost"),

@@ -1,8 +1,9 @@
 """Train the runs of a plan, in its order: `python -m helpers.training PLAN.yaml [--budget-minutes M]`.
 
 A plan is YAML: `defaults`, a mapping of `TrainConfig` fields, and `runs`, a list of mappings with the fields that
-differ and, optionally, `minutes`, what the run is expected to take.  Finished runs are skipped, interrupted ones
-resumed; a run whose minutes do not fit into what is left of the budget still starts, since it resumes later.
+differ and, optionally, `minutes`, what the run is expected to take, and `autoattack`, the number of test images to
+attack by AutoAttack afterwards (needs torchattacks).  Finished runs are skipped, interrupted ones resumed; a run whose
+minutes do not fit into what is left of the budget still starts, since it resumes later.
 In place of a plan, the config.json of a run trains that run.
 
 `--export DIR` writes the small files of each finished run; before, it evaluates the run on the test images: clean, by
@@ -59,38 +60,49 @@ def work(options):
     """Train and export the runs of a plan, all checked before the first begins; returns the exit status."""
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
     plan = read_plan(options.plan)
-    jobs = [(config, minutes, prepare(config, options.data_root, options.store).folder)
-            for config, minutes in plan.runs]
+    jobs = [(entry, prepare(entry.config, options.data_root, options.store).folder) for entry in plan.runs]
     failed = 0
-    for number, (config, minutes, folder) in enumerate(jobs, 1):
-        state = "done" if finished(folder) else f"~{minutes:g} min" if minutes else "to do"
-        print(f"[{number}/{len(jobs)}] {config.label}  {state}", flush=True)
-        if options.list or (finished(folder) and not options.export):
+    for number, (entry, folder) in enumerate(jobs, 1):
+        extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
+        done = finished(folder) and (not entry.autoattack or audited(folder, entry.autoattack))
+        state = "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
+        print(f"[{number}/{len(jobs)}] {entry.config.label}{extra}  {state}", flush=True)
+        if options.list or (done and not options.export):
             continue
         try:
-            run = train(config, data_root=options.data_root, store=options.store, deadline=deadline,
+            run = train(entry.config, data_root=options.data_root, store=options.store, deadline=deadline,
                         compile={"off": False}.get(options.compile, options.compile))
-        except ValueError as error:  # everything was checked above, so it diverged: the others can still run
+            if options.export or entry.autoattack:
+                measure(run, entry, plan.evaluate, options, deadline)
+        except (ValueError, ImportError) as error:
+            # Everything was checked above: it diverged, or the package of an attack is missing. The others can run.
             print(f"error: {error}", file=sys.stderr)
             failed += 1
-            continue
-        if options.export:
-            export(run, plan.evaluate, options, deadline)
     return 1 if failed else 0
 
 
-def export(run, settings, options, deadline):
-    """Write the small files of a run; before, measure what nobody measured yet, as far as the time allows."""
+def measure(run, entry, settings, options, deadline):
+    """Measure what nobody measured yet, as far as the time allows, and write the small files of a run."""
     from helpers.paper.section5 import evaluate_planned
-    done = evaluate_planned(run, deadline, **settings)
-    print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
+    try:
+        done = evaluate_planned(run, deadline, autoattack=entry.autoattack, **settings)
+    finally:  # what was measured before an attack failed is worth keeping
+        if options.export:
+            print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
     if not done:
-        raise OutOfTime(f"{run.config.label}: trained and exported, but not yet attacked by all")
+        raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
+
+
+def audited(folder, images):
+    """Whether AutoAttack has attacked a run on so many test images."""
+    from helpers.evaluation.cached import kept_evaluations
+    return any((about["attack"] or {}).get("attack") == "autoattack" and about["limit"] == images
+               for about, _ in kept_evaluations(folder))
 
 
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
-    (config, _), = read_plan(exported / "config.json").runs
+    config = read_plan(exported / "config.json").runs[0].config
     with tempfile.TemporaryDirectory() as store:
         run = train(config, data_root=data_root, store=store)
         different = differing_metrics(exported / "metrics.json", run.folder / "metrics.json")

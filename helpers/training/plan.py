@@ -9,12 +9,28 @@ from helpers.training.config import TrainConfig, configure
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A line of a plan.
+
+    Attributes
+    ----------
+    config : TrainConfig
+    minutes : float, what it is expected to take; None if nobody said
+    autoattack : int, test images to attack by AutoAttack once the run is trained; 0: none
+    """
+
+    config: TrainConfig
+    minutes: float | None = None
+    autoattack: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan file, read and checked.
 
     Attributes
     ----------
-    runs : list of (TrainConfig, expected minutes or None)
+    runs : list of Entry
     evaluate : dict, settings of `helpers.paper.section5.evaluate_planned`
     """
 
@@ -25,9 +41,9 @@ class Plan:
 def read_plan(path):
     """A `Plan` from a YAML file, or one of a single run from its config.json.
 
-    The YAML has a list `runs` of mappings with `TrainConfig` fields and, optionally, `minutes`; `defaults`, a mapping
-    of fields that all runs share; and `evaluate`, what to measure of each run when it is exported: `eps` (a list, in
-    1/255), `steps`, `metric`, the cost of Table 3, and `images`, how many of the test images (0: all).
+    The YAML has a list `runs` of mappings with `TrainConfig` fields and, optionally, those of `Entry`; `defaults`, a
+    mapping of fields that all runs share; and `evaluate`, what to measure of each run when it is exported: `eps` (a
+    list, in 1/255), `steps`, `metric`, the cost of Table 3, and `images`, how many of the test images (0: all).
 
     Raises
     ------
@@ -36,7 +52,7 @@ def read_plan(path):
     FileNotFoundError
     """
     if path.suffix == ".json":
-        return Plan([(_config_of(path), None)], {})
+        return Plan([Entry(_config_of(path))], {})
     try:
         plan = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -78,7 +94,10 @@ def _config_of(path):
 def _job(entry, number, defaults, path):
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: run {number} must be a mapping of settings, not {entry!r}")
-    minutes = entry.get("minutes")
+    minutes, autoattack = entry.get("minutes"), entry.get("autoattack", 0)
     if minutes is not None and type(minutes) not in (int, float):
         raise ValueError(f"{path}: run {number} has minutes = {minutes!r}: give a number")
-    return configure(defaults, {name: value for name, value in entry.items() if name != "minutes"}), minutes
+    if type(autoattack) is not int or autoattack < 0:
+        raise ValueError(f"{path}: run {number} has autoattack = {autoattack!r}: give the number of test images")
+    settings = {name: value for name, value in entry.items() if name not in ("minutes", "autoattack")}
+    return Entry(configure(defaults, settings), minutes, autoattack)

@@ -76,7 +76,7 @@ def load(path, notebooks, repo):
     ValueError
         One paragraph that names the file, the offending entry and what was expected.
     """
-    content = _read(path)
+    content = _extended(path, repo / "notebooks" / "profiles")
     declared = {source.stem: parameters.declared(source) for source in notebooks}
     try:
         name = _name(content, path, repo)
@@ -84,6 +84,32 @@ def load(path, notebooks, repo):
     except ValueError as error:
         raise ValueError(f"profile {path}: {error}") from None
     return Profile(name, path, str(content.get("description") or ""), values, declared)
+
+
+def _extended(path, bundled, above=()):
+    """Return the content of a profile, laid over that of the bundled profile which it ``extends``, if any.
+
+    Mappings are merged key by key, however deep; anything else replaces what it finds. ``name`` and
+    ``description`` are never inherited.
+    """
+    content = _read(path)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    known = sorted(one.stem for one in bundled.glob("*.yaml"))
+    if base not in known or base in above:
+        raise ValueError(
+            f"profile {path}: it extends {base!r}, which is no other bundled profile.{suggest(str(base), known)} "
+            f"There are {', '.join(known)}."
+        )
+    inherited = _extended(bundled / f"{base}.yaml", bundled, (*above, path.stem))
+    return _merged({key: inherited[key] for key in ("common", "notebooks") if key in inherited}, content)
+
+
+def _merged(below, above):
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
 
 
 def _read(path):
@@ -96,7 +122,7 @@ def _read(path):
         raise ValueError(f"profile {path} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(content, dict):
         raise ValueError(
-            f"profile {path} must be a mapping with the keys name, description, common, notebooks."
+            f"profile {path} must be a mapping with the keys name, description, extends, common, notebooks."
         )
     return content
 

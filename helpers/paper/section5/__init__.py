@@ -2,6 +2,7 @@
 
 from .ablation import ABLATION_ATTACKS, ablation_table, ablation_verdicts
 from .attacked import Scores, score_attacks
+from .audit import audit_table
 from .consistency import implied, readings, summary
 from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
 from .models import MAIN, Models, column
@@ -18,6 +19,7 @@ __all__ = [
            "ablation_table",
            "ablation_verdicts",
            "attack_table",
+           "audit_table",
            "column",
            "compare_table2",
            "compare_table3",

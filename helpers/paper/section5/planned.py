@@ -2,6 +2,7 @@
 import time
 
 from helpers import attacks, costs
+from helpers.autoattack import MOST_TARGETS, AutoAttack
 from helpers.evaluation import evaluate_run
 
 from .attacked import score_attacks
@@ -40,7 +41,7 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None):
     return list({repr(sorted(attack.describe().items())): attack for attack in found}.values())
 
 
-def evaluate_planned(run, deadline=None, images=0, **settings):
+def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
     """Evaluate a run on test images, clean and by `planned_attacks`; what was evaluated before is found.
 
     The notebooks find these evaluations, too, if they ask for as many images.
@@ -51,19 +52,23 @@ def evaluate_planned(run, deadline=None, images=0, **settings):
     deadline : float, optional, of `time.monotonic()`
         No evaluation starts of which it is foreseeable that it would end later.
     images : int, size of a class-stratified subset; 0: all
+    autoattack : int, size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
     settings : see `planned_attacks`
 
     Returns
     -------
     bool, whether all is done
     """
-    how = {"limit": images or None, "batch_size": batch_size_for(run.model), "allow_absent": True}
-    evaluate_run(run, **how)
-    for attack in planned_attacks(run, **settings):
-        expected = _seconds(run, attack, images or len(run.dataset.y_test))
+    planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
+    if autoattack:
+        radius = (run.config.val_eps or run.config.eps) / 255
+        plain = attacks.PGD(radius, steps=settings.get("steps", 20), norm=run.config.norm)
+        planned += [(attack, autoattack) for attack in (None, plain, AutoAttack(radius, run.config.norm))]
+    for attack, some in planned:
+        expected = _seconds(run, attack, some or len(run.dataset.y_test)) if attack else 0
         if deadline is not None and time.monotonic() + expected > deadline:
             return False
-        evaluate_run(run, attack, **how)
+        evaluate_run(run, attack, limit=some or None, batch_size=batch_size_for(run.model), allow_absent=True)
     return True
 
 
@@ -73,4 +78,11 @@ def _seconds(run, attack, images):
     passes = 3 if config.method == "ce" else 2 * config.steps + 3
     pace = metrics["seconds"] / max(metrics["train_images"] * metrics["epochs"] * passes, 1)
     slower = 6 if config.precision == "bf16" else 1.5
-    return slower * pace * images * (2 * attack.steps + 1) * attack.restarts
+    return slower * pace * images * _passes(attack)
+
+
+def _passes(attack):
+    """Forward and backward passes an image, at most: AutoAttack spares the images that it has turned."""
+    if isinstance(attack, AutoAttack):
+        return 2 * attack.steps * (1 + 2 * MOST_TARGETS) + attack.queries
+    return (2 * attack.steps + 1) * attack.restarts
