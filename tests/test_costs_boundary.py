@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import costs
-from helpers.costs import boundary
+from helpers.costs import boundary, spec
 
 WEIGHTS, BIAS = [[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]], [0.0, 0.0, 1.0]
 POINTS = np.array([[1.0, 0.0], [0.5, 0.25], [0.0, 0.5], [0.8, 0.0], [0.0, 0.0]])  # the fourth is misclassified
@@ -122,3 +122,25 @@ def test_spec_linear_boundary_uses_the_training_images(digits):
     data_set = SimpleNamespace(name="mnist5k", classes=("4", "9"), x_train=images, y_train=labels)
     cost = costs.from_spec("linear_boundary", data_set)
     assert cost.classes == ("4", "9") and cost == costs.linear_boundary_cost(images, labels, ("4", "9"))
+
+
+def test_the_classifier_is_fitted_once_for_the_same_images_and_again_for_others(monkeypatch):
+    fits = []
+
+    def fit(images, labels, classes):
+        fits.append(len(images))
+        return costs.CostMatrix([[0, len(fits)], [len(fits), 0]], classes)
+
+    monkeypatch.setattr(spec, "linear_boundary_cost", fit)
+    images = torch.randint(0, 256, (6, 1, 3, 3), dtype=torch.uint8)
+    made = SimpleNamespace(name="x", classes=("a", "b"), x_train=images, y_train=torch.tensor([0, 1] * 3))
+    first = costs.from_spec("linear_boundary", made)
+    assert costs.from_spec("linear_boundary", made) is first and fits == [6]
+    changed = SimpleNamespace(**{**vars(made), "x_train": images.clone()})
+    assert costs.from_spec("linear_boundary", changed) is first
+    changed.x_train[3, 0, 0, 0] += 1
+    assert costs.from_spec("linear_boundary", changed) is not first
+    changed = SimpleNamespace(**{**vars(made), "y_train": made.y_train.flip(0)})
+    assert costs.from_spec("linear_boundary", changed) is not first
+    changed = SimpleNamespace(**{**vars(made), "classes": ("b", "a")})
+    assert costs.from_spec("linear_boundary", changed).classes == ("b", "a") and len(fits) == 4

@@ -1,5 +1,6 @@
 """From the ``cost`` entry of a profile, a notebook or a plan to the CostMatrix of a data set."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def _named(spec, dataset, classes):
     if text == "toy3":
         return CostMatrix(TOY3, classes, name="toy3")
     if text == "linear_boundary":
-        return linear_boundary_cost(dataset.x_train, dataset.y_train, classes)
+        return _linear_boundary(dataset, classes)
     if text == "superclass":
         name, rows = _known(dataset, classes, SUPERCLASSES, text)
         groups = {own: SUPERCLASSES[name][row["class"]] for own, row in zip(classes, rows, strict=True)}
@@ -66,6 +67,21 @@ def _named(spec, dataset, classes):
     if isinstance(spec, Path) or text.lower().endswith((".csv", ".tsv", ".txt")):
         return read_csv(spec, classes)
     raise ValueError(_unknown(spec))
+
+
+_BOUNDARIES = {}
+
+
+def _linear_boundary(dataset, classes):
+    """Every run of a data set asks for this matrix, and complete CIFAR-10 takes a minute: fitted once a process."""
+    digest = hashlib.sha256(repr(classes).encode())
+    for values in (dataset.x_train, dataset.y_train):
+        values = np.ascontiguousarray(values)
+        digest.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+    key = digest.digest()
+    if key not in _BOUNDARIES:
+        _BOUNDARIES[key] = linear_boundary_cost(dataset.x_train, dataset.y_train, classes)
+    return _BOUNDARIES[key]
 
 
 def _unknown(spec):
