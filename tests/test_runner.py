@@ -146,6 +146,21 @@ def test_interrupt_ends_the_kernel_and_what_it_started(tmp_path):
         wait_until(lambda pid=pid: ended(pid), seconds=3)
 
 
+def test_a_reader_who_leaves_ends_the_kernel_without_a_traceback(tmp_path):
+    write_notebook(tmp_path, "01_long", "mark = ''", DEAF)
+    mark = tmp_path / "pid"
+    write_profile(tmp_path, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")
+    code = ("import sys, pathlib; from runner import live; from runner.__main__ import command; live.LOG_EVERY = 0.1;"
+            "command([], pathlib.Path(sys.argv[1]))")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes)
+    wait_until(lambda: mark.is_file() and mark.read_text().endswith("\n"))
+    child.stdout.close()
+    assert child.wait(timeout=10) == 141 and b"" == child.stderr.read()
+    for pid in mark.read_text().split():
+        wait_until(lambda pid=pid: ended(pid), seconds=3)
+
+
 def ended(pid):
     """Is a process gone, or dead and only not yet reaped?"""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:

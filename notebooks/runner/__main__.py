@@ -1,5 +1,6 @@
 """``python -m runner [options]``: what run_all.sh starts once the environment is ready."""
 
+import os
 import signal
 import sys
 import textwrap
@@ -44,6 +45,18 @@ def main(argv=None, repo=cli.REPO):
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
-if __name__ == "__main__":
+def command(*words):
+    """`main`, for a shell: 141 if whoever read the output has gone (``./run_all.sh | head``)."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(main())
+    try:
+        code = main(*words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes at exit, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    command()

@@ -79,7 +79,7 @@ class _Execution:
         )  # a thread whose join() Ctrl-C interrupts counts as ended before it has
 
     def watch(self, line, status):
-        """Run to the end and return the Outcome; on KeyboardInterrupt end the kernel first."""
+        """Run to the end and return the Outcome; if interrupted, or if nobody reads any more, end the kernel first."""
         self.copy.parent.mkdir(parents=True, exist_ok=True)
         self.copy.unlink(missing_ok=True)
         threading.Thread(target=self._work, daemon=True).start()
@@ -87,8 +87,9 @@ class _Execution:
             while not self.finished.wait(TICK):
                 cell, since = self._position()
                 line.update(cell, training_progress(status, since))
-        except KeyboardInterrupt:
-            line.end("interrupted")
+        except (KeyboardInterrupt, BrokenPipeError) as stop:
+            if isinstance(stop, KeyboardInterrupt):
+                line.end("interrupted")
             _end_kernels(self.finished)
             raise
         finally:
