@@ -93,6 +93,16 @@ def test_a_cost_matrix_is_normalised_before_the_power_and_a_tensor_is_not(p):
         assert not torch.allclose(ours, losses.wasserstein_loss(logits, labels, raw, p=p))
 
 
+@pytest.mark.parametrize("p", [1.0, 2.5, 10.0])
+def test_a_scaled_cost_is_another_lambda(p):
+    logits, labels, cost = problem(6)
+    scale, lam = 3.0, 4.0
+    scaled = losses.wasserstein_loss(logits, labels, scale * cost, p=p, lam=lam)
+    assert torch.allclose(scaled, scale ** p * losses.wasserstein_loss(logits, labels, cost, p=p, lam=lam * scale ** p))
+    assert not torch.allclose(scaled, scale ** p * losses.wasserstein_loss(logits, labels, cost, p=p, lam=lam),
+                              rtol=1e-9)
+
+
 def test_p_0_costs_every_confusion_the_same():
     logits, labels, cost = problem(6, seed=3)
     ours = losses.wasserstein_loss(logits, labels, cost, p=0, lam=math.inf)

@@ -268,7 +268,7 @@ def test_the_ablation_counts_s_with_the_metric_of_its_row_against_pgd_of_the_sam
     other = costs.CostMatrix([[0, 1, 1], [1, 0, 5], [1, 5, 0]], CLASSES, name="other")
     runs = [variant(COST, 10.0), variant(COST, 10.0, seed=1), variant(COST, 1.0), variant(other, 10.0)]
     frame = section5.ablation_table(models, "cifar10", runs, eps=8, steps=2)
-    assert list(frame["metric"]) == [COST.name, COST.name, "other"] and list(frame["lambda"]) == [10, 1, 10]
+    assert list(frame["metric"]) == [COST.name, COST.name, "other"] and list(frame["lambda"]) == ["10", "1", "10"]
     assert list(frame["seeds"]) == [2, 1, 1]
     # The answers are known: natural error 0.3, attacked 0.5, of PGD 0.3; the cost of a row counts both.
     for place, cost, seeds in ((0, COST, (0, 1)), (1, COST, (0,)), (2, other, (0,))):

@@ -38,7 +38,9 @@ def ablation_table(models, dataset, runs, *, eps, steps):
     for (metric, lam, _), group in groups.items():
         same_seeds = [next((one for one in plain if one.config.seed == run.config.seed), plain[0]) for run in group]
         cost, p = group[0].cost, group[0].config.p
-        row = {"metric": metric, "lambda": lam, "seeds": len(group), **_parts("NE", column(models.evaluations(group)))}
+        # As text: JSON has no infinity.
+        row = {"metric": metric, "lambda": f"{lam:g}", "seeds": len(group),
+               **_parts("NE", column(models.evaluations(group)))}
         ours = score_attacks(cost, p, eps=eps, steps=steps, lam=lam)
         # The attacker "with the trained p" of a PGD model is the one with p = 0, as in Table 3.
         theirs = score_attacks(cost, 0.0, eps=eps, steps=steps, lam=lam)
@@ -61,7 +63,7 @@ def ablation_verdicts(frame):
     for row in frame.to_dict("records"):
         words = ", ".join(f"{_direction(row[f'change, {name} low'], row[f'change, {name} high'])} ({name})"
                           for name in ABLATION_ATTACKS)
-        lines.append(f"{row['metric']}, lambda = {row['lambda']:g}: S {words}")
+        lines.append(f"{row['metric']}, lambda = {row['lambda']}: S {words}")
     return lines
 
 
