@@ -94,6 +94,8 @@ def test_a_profile_extends_another_key_by_key(repo):
     assert profile.values["02_accuracy_gap"] == {"epochs": 9}
     assert (profile.name, profile.description) == ("mine", "")
     again = load(repo, "name: third\nextends: mine\ncommon: {epochs: 1}", name="third")
+    emptied = load(repo, "name: fourth\nextends: mine\n" + of_first("train: {}"), name="fourth")
+    assert emptied.values["01_toy_boundaries"] == {"train": {}, "eps": [8, 9], "epochs": 9}
     assert again.values["01_toy_boundaries"]["epochs"] == 1 and again.values["01_toy_boundaries"]["eps"] == [8, 9]
 
 

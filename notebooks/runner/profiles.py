@@ -89,8 +89,8 @@ def load(path, notebooks, repo):
 def _extended(path, bundled, above=()):
     """Return the content of a profile, laid over that of the bundled profile which it ``extends``, if any.
 
-    Mappings are merged key by key, however deep; anything else replaces what it finds. ``name`` and
-    ``description`` are never inherited.
+    Mappings are merged key by key, however deep; anything else, an empty mapping too, replaces what it finds.
+    ``name`` and ``description`` are never inherited.
     """
     content = _read(path)
     base = content.pop("extends", None)
@@ -107,7 +107,7 @@ def _extended(path, bundled, above=()):
 
 
 def _merged(below, above):
-    if not (isinstance(below, dict) and isinstance(above, dict)):
+    if not (isinstance(below, dict) and isinstance(above, dict) and above):
         return above
     return below | {key: _merged(below.get(key), value) for key, value in above.items()}
 
