@@ -39,7 +39,7 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
         assert (wpgd / name).read_bytes() == (store / wpgd.name / name).read_bytes()
     answers = json.loads((wpgd / "confusions.json").read_text())
     assert [answer["attack"] is None for answer in answers] == [True, False]
-    (config, _), = read_plan(wpgd / "config.json").runs
+    config = read_plan(wpgd / "config.json").runs[0].config
     run = training.train(config, data_root=stripes, store=store, progress=False)
     assert run.loaded, "the exported config is another run"
     for answer, attack in zip(answers, (None, attacks.PGD(8 / 255))):
@@ -111,7 +111,7 @@ def test_restored_runs_are_found_and_need_no_training(exported, stripes, tmp_pat
     words = ["--restore", str(results), "--store", str(tmp_path / "new")]
     assert main(words) == 0 and capsys.readouterr().out.startswith(f"{wpgd.name}\n1 runs put into")
     monkeypatch.setattr(training.loop.Trainer, "epoch", None)
-    (config, _), = read_plan(results / "runs" / wpgd.name / "config.json").runs
+    config = read_plan(results / "runs" / wpgd.name / "config.json").runs[0].config
     run, first = (training.train(config, data_root=stripes, store=place, progress=False)
                   for place in (tmp_path / "new", store))
     assert run.loaded and run.metrics == first.metrics and run.rows == first.rows
@@ -130,6 +130,13 @@ def test_a_network_in_one_file_answers_as_its_run_does(stripes, tmp_path, networ
     x = x.float() / 255 if x.dtype == torch.uint8 else x
     assert torch.equal(model(x), run.model(x)) and not model.training
     assert training.configure({name: config[name] for name in settings}) == run.config
+    training.export_model(run.folder, tmp_path / "half.safetensors", "float16")
+    half, _ = training.load_model(tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < (tmp_path / "models" / "one.safetensors").stat().st_size
+    assert all(value.dtype != torch.float16 for value in half.state_dict().values())
+    assert 0 < (half(x) - model(x)).abs().max() < 0.02
+    with pytest.raises(ValueError, match="float32 or float16"):
+        training.export_model(run.folder, tmp_path / "x.safetensors", "int8")
 
 
 def test_weights_of_unknown_origin_are_refused(tmp_path):

@@ -34,8 +34,8 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     ValueError
         For an unknown kind of weights.
     """
-    if weights not in (None, "float32", "float16"):
-        raise ValueError(f"weights = {weights!r}: choose float32 or float16, or none at all")
+    if weights:
+        _check(weights)
     target = Path(out) / Path(folder).name
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -45,10 +45,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     if answers:
         (target / "confusions.json").write_text(_compact(answers))
     if weights:
-        state = load_file(folder / "weights.safetensors")
-        if weights == "float16":
-            state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-        parts = _parts(state, part_bytes)
+        parts = _parts(_state(folder, weights), part_bytes)
         for number, part in enumerate(parts, 1):
             name = f"weights-{number}-of-{len(parts)}" if len(parts) > 1 else "weights"
             save_file(part, target / f"{name}.safetensors")
@@ -71,17 +68,24 @@ def read_weights(folder):
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
-def export_model(folder, path):
+def export_model(folder, path, weights="float32"):
     """Write the network of a finished run as one file that describes itself; `load_model` reads it.
 
     Parameters
     ----------
     folder : Path, of a finished run; path : Path of the new .safetensors file
+    weights : "float32" or "float16" (half the size, not quite the same network)
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind of weights.
     """
+    _check(weights)
     config = json.loads((Path(folder) / "config.json").read_text())
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     facts = {"network": config["network"], "config": json.dumps(config), "format": "pt"}
-    save_file(load_file(Path(folder) / "weights.safetensors"), path, metadata=facts)
+    save_file(_state(folder, weights), path, metadata=facts)
 
 
 def load_model(path):
@@ -152,6 +156,18 @@ def confusions(folder):
              for about, answer in kept_evaluations(folder)]
     return sorted(found, key=lambda one: (one["attack"] is not None, json.dumps(one["attack"], sort_keys=True),
                                           one["split"], one["images"]))
+
+
+def _check(weights):
+    if weights not in ("float32", "float16"):
+        raise ValueError(f"weights = {weights!r}: choose float32 or float16")
+
+
+def _state(folder, weights):
+    """The weights of a finished run in the precision that was asked for."""
+    state = load_file(Path(folder) / "weights.safetensors")
+    half = weights == "float16"
+    return {name: value.half() if half and value.is_floating_point() else value for name, value in state.items()}
 
 
 def _parts(state, limit):
