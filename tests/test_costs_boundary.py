@@ -1,5 +1,8 @@
 """The linear-boundary metric against hand-computed distances, closed forms and the paper's words; bad input."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,3 +147,19 @@ def test_the_classifier_is_fitted_once_for_the_same_images_and_again_for_others(
     assert costs.from_spec("linear_boundary", changed) is not first
     changed = SimpleNamespace(**{**vars(made), "classes": ("b", "a")})
     assert costs.from_spec("linear_boundary", changed).classes == ("b", "a") and len(fits) == 4
+
+
+def test_the_first_call_of_a_process_is_limited_to_one_thread_as_well():
+    script = """
+import sys, numpy, threadpoolctl
+from helpers.costs import boundary
+assert "sklearn.linear_model" not in sys.modules
+def fit(pixels, labels):
+    print(sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()}), "sklearn.linear_model" in sys.modules)
+    raise SystemExit
+boundary._fit = fit
+boundary.linear_boundary_cost(numpy.random.default_rng(0).random((6, 4)), numpy.arange(6) % 2)
+"""
+    pools = {name: value for name, value in os.environ.items() if not name.endswith("NUM_THREADS")}
+    call = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=pools)
+    assert call.stdout == "[1] True\n", call.stdout + call.stderr

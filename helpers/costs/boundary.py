@@ -36,6 +36,8 @@ def linear_boundary_cost(images, labels, classes=None):
     ValueError
         Bad images or labels, an empty class, or a fit that does not converge.
     """
+    # Before the limit, which holds only for the thread pools that are there when it is set; scikit-learn has its own.
+    import sklearn.linear_model  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     labels, classes = _labels(labels, classes)
