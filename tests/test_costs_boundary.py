@@ -155,7 +155,8 @@ import sys, numpy, threadpoolctl
 from helpers.costs import boundary
 assert "sklearn.linear_model" not in sys.modules
 def fit(pixels, labels):
-    print(sorted({pool["num_threads"] for pool in threadpoolctl.threadpool_info()}), "sklearn.linear_model" in sys.modules)
+    threads = {pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    print(sorted(threads), "sklearn.linear_model" in sys.modules)
     raise SystemExit
 boundary._fit = fit
 boundary.linear_boundary_cost(numpy.random.default_rng(0).random((6, 4)), numpy.arange(6) % 2)
