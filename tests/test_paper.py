@@ -169,6 +169,18 @@ def test_metrics_round_trip_with_reference_rows(tmp_path, repo, provenance):
     assert about["seconds"] >= 0 and "numpy" in about["versions"]
 
 
+def test_panels_that_the_reference_lacks_are_left_out(tmp_path, repo, provenance):
+    there, missing = {"title": "x", "series": []}, {"title": "y", "missing": "not part of this profile"}
+    data = {"half": {"panels": [there, missing]}, "none": {"panels": [missing]}, "other": {"values": [1]}}
+    folder = repo / "results" / "reduced" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "02_gap.json").write_text(json.dumps({"data": data}))
+    outputs = paper.Outputs("02_gap", "quick", tmp_path)
+    assert [len(row["panels"]) for _, row in outputs.rows("half", data["half"])] == [2, 1]
+    assert len(outputs.rows("none", data["none"])) == 1
+    assert [row for _, row in outputs.rows("other", data["other"])] == [{"values": [1]}] * 2
+
+
 def test_reference_is_the_largest_profile_above(repo):
     assert paper.reference("quick", "02_gap") is None
     commit(repo, "quick", {"data": {"from": "quick"}})

@@ -102,13 +102,16 @@ class Outputs:
         """Record a figure's data; return its rows for `helpers.plotting`, the reference's included.
 
         A row is (label, data); the second row is there where a larger profile's results are committed. A
-        label is ``"<profile>: <data['title']>"``, so that a title says what stands in for what.
+        label is ``"<profile>: <data['title']>"``, so that a title says what stands in for what.  Panels that the
+        larger profile lacks are left out.
         """
         rows = [(_label(self.profile, data), self.record(name, data))]
         larger = reference(self.profile, self.notebook)
-        if larger is not None and isinstance(larger[1]["data"].get(name), dict):
-            drawn = larger[1]["data"][name]
-            rows.append((_label(larger[0], drawn), drawn))
+        drawn = larger and larger[1]["data"].get(name)
+        if isinstance(drawn, dict):
+            there = [panel for panel in drawn.get("panels", ()) if not panel.get("missing")]
+            if there or "panels" not in drawn:
+                rows.append((_label(larger[0], drawn), {**drawn, **({"panels": there} if there else {})}))
         return rows
 
     def figure(self, fig, name: str):
