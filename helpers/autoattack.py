@@ -9,7 +9,6 @@ import torch
 
 from helpers.attacks import NORMS, frozen
 
-PARTS = ("APGD-CE", "APGD-T", "FAB-T", "Square")
 FEWEST_CLASSES = 4  # the loss of APGD-T is scaled by the gap to the fourth largest logit
 MOST_TARGETS = 9
 
@@ -51,8 +50,7 @@ class AutoAttack:
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model):
             left = torch.arange(len(x), device=x.device)
             left = left[self._right(model, x, y)]
-            parts = self._parts(model, x)
-            for part in parts:
+            for part in self._parts(model, x):
                 if len(left) == 0:
                     break
                 with torch.enable_grad():

@@ -77,7 +77,8 @@ def _linear_boundary(dataset, classes):
     digest = hashlib.sha256(repr(classes).encode())
     for values in (dataset.x_train, dataset.y_train):
         values = np.ascontiguousarray(values)
-        digest.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        digest.update(f"{values.dtype}{values.shape}".encode())
+        digest.update(memoryview(values).cast("B"))
     key = digest.digest()
     if key not in _BOUNDARIES:
         _BOUNDARIES[key] = linear_boundary_cost(dataset.x_train, dataset.y_train, classes)

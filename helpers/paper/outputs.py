@@ -109,9 +109,10 @@ class Outputs:
         larger = reference(self.profile, self.notebook)
         drawn = larger and larger[1]["data"].get(name)
         if isinstance(drawn, dict):
-            there = [panel for panel in drawn.get("panels", ()) if not panel.get("missing")]
-            if there or "panels" not in drawn:
-                rows.append((_label(larger[0], drawn), {**drawn, **({"panels": there} if there else {})}))
+            if "panels" in drawn:
+                drawn = {**drawn, "panels": [panel for panel in drawn["panels"] if not panel.get("missing")]}
+            if drawn.get("panels") != []:
+                rows.append((_label(larger[0], drawn), drawn))
         return rows
 
     def figure(self, fig, name: str):

@@ -58,13 +58,14 @@ def main(words=None):
 
 def work(options):
     """Train and export the runs of a plan, all checked before the first begins; returns the exit status."""
+    from helpers.paper.section5 import audited
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
     plan = read_plan(options.plan)
     jobs = [(entry, prepare(entry.config, options.data_root, options.store).folder) for entry in plan.runs]
     failed = 0
     for number, (entry, folder) in enumerate(jobs, 1):
         extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
-        done = finished(folder) and (not entry.autoattack or audited(folder, entry.autoattack))
+        done = finished(folder) and (not entry.autoattack or audited(folder, entry.config, entry.autoattack))
         state = "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
         print(f"[{number}/{len(jobs)}] {entry.config.label}{extra}  {state}", flush=True)
         if options.list or (done and not options.export):
@@ -91,13 +92,6 @@ def measure(run, entry, settings, options, deadline):
             print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
     if not done:
         raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
-
-
-def audited(folder, images):
-    """Whether AutoAttack has attacked a run on so many test images."""
-    from helpers.evaluation.cached import kept_evaluations
-    return any((about["attack"] or {}).get("attack") == "autoattack" and about["limit"] == images
-               for about, _ in kept_evaluations(folder))
 
 
 def verify(exported, data_root):

@@ -6,7 +6,7 @@ from .audit import audit_table
 from .consistency import implied, readings, summary
 from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
 from .models import MAIN, Models, column
-from .planned import evaluate_planned, planned_attacks
+from .planned import audited, evaluate_planned, planned_attacks
 from .statements import direction_claims, error_claims, same_complexity, score_claims
 from .tables import attack_table, compare_table2, compare_table3, directional, formatted, table2, table3
 
@@ -20,6 +20,7 @@ __all__ = [
            "ablation_verdicts",
            "attack_table",
            "audit_table",
+           "audited",
            "column",
            "compare_table2",
            "compare_table3",

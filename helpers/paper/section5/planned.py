@@ -4,6 +4,7 @@ import time
 from helpers import attacks, costs
 from helpers.autoattack import MOST_TARGETS, AutoAttack
 from helpers.evaluation import evaluate_run
+from helpers.evaluation.cached import kept_evaluations
 
 from .attacked import score_attacks
 from .models import batch_size_for
@@ -61,15 +62,27 @@ def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
     """
     planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
     if autoattack:
-        radius = (run.config.val_eps or run.config.eps) / 255
-        plain = attacks.PGD(radius, steps=settings.get("steps", 20), norm=run.config.norm)
-        planned += [(attack, autoattack) for attack in (None, plain, AutoAttack(radius, run.config.norm))]
+        strong = audit_attack(run.config)
+        plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm)
+        planned += [(attack, autoattack) for attack in (None, plain, strong)]
     for attack, some in planned:
         expected = _seconds(run, attack, some or len(run.dataset.y_test)) if attack else 0
         if deadline is not None and time.monotonic() + expected > deadline:
             return False
         evaluate_run(run, attack, limit=some or None, batch_size=batch_size_for(run.model), allow_absent=True)
     return True
+
+
+def audit_attack(config):
+    """AutoAttack with the radius that a run was validated with, or else trained with."""
+    return AutoAttack((config.val_eps or config.eps) / 255, config.norm)
+
+
+def audited(folder, config, images):
+    """Whether the run in a folder was attacked by `audit_attack` on so many test images."""
+    attack = audit_attack(config).describe()
+    return any((about["attack"], about["split"], about["limit"]) == (attack, "test", images)
+               for about, _ in kept_evaluations(folder))
 
 
 def _seconds(run, attack, images):
