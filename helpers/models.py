@@ -85,11 +85,11 @@ def _affine(bn):
 class WideResNet(nn.Module):
     """Wide-ResNet-d-k on images in [0, 1]; build it with `wide_resnet`."""
 
-    def __init__(self, depth, width, num_classes, in_channels, mean, std):
+    def __init__(self, depth, width, num_classes, in_channels, mean, std, stem_stride=1):
         super().__init__()
         blocks = (depth - 4) // 6
         self.normalize = Normalize(mean, std, dims=2)
-        self.stem = nn.Conv2d(in_channels, 16, 3, 1, 1, bias=False)
+        self.stem = nn.Conv2d(in_channels, 16, 3, stem_stride, 1, bias=False)
         layers, channels = [], 16
         for group, stride in enumerate((1, 2, 2)):
             for block in range(blocks):
@@ -106,9 +106,10 @@ class WideResNet(nn.Module):
 
     def features(self, x):
         """Representation that the linear classifier reads: shape (N, 64 k) for images (N, C, H, W) in [0, 1]."""
-        if x.shape[-1] < 16 or x.shape[-2] < 16:
-            raise ValueError(f"images of {x.shape[-2]} x {x.shape[-1]} pixels are too small for a Wide-ResNet, "
-                             "which halves them twice: give 16 x 16 or larger")
+        smallest = 16 * self.stem.stride[0]
+        if x.shape[-1] < smallest or x.shape[-2] < smallest:
+            raise ValueError(f"images of {x.shape[-2]} x {x.shape[-1]} pixels are too small for this Wide-ResNet, "
+                             f"which halves them again and again: give {smallest} x {smallest} or larger")
         h = self.blocks(self.stem(self.normalize(x)))
         return self.bn(h).mean(dim=(2, 3))
 
@@ -140,7 +141,7 @@ class MLP(nn.Module):
         return self.classifier(self.features(x))
 
 
-def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None):
+def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None, *, stem_stride=1):
     """Wide-ResNet-d-k without dropout (Sec. 5.1; Zagoruyko and Komodakis 2016).
 
     Parameters
@@ -153,15 +154,18 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None):
     in_channels : 1 or 3
     mean, std : sequences of `in_channels` floats, optional
         Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
+    stem_stride : 1 or 2
+        Stride of the first convolution.  The published network has 1; 2 makes images of 64 x 64 pixels cost what those
+        of 32 x 32 do (the paper does not say how its networks read Tiny-ImageNet).
 
     Returns
     -------
-    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16
+    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16 stem_stride
 
     Raises
     ------
     ValueError
-        For a depth that no Wide-ResNet has, width < 1, fewer than two classes or other channels.
+        For a depth that no Wide-ResNet has, width < 1, fewer than two classes, other channels or strides.
     """
     if depth < 10 or (depth - 4) % 6:
         below = max(10, depth - (depth - 4) % 6)
@@ -169,11 +173,13 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None):
                          f"such as {below} or {below + 6}")
     if width < 1:
         raise ValueError(f"the widening factor is {width}: it must be at least 1")
+    if stem_stride not in (1, 2):
+        raise ValueError(f"the first convolution has the stride {stem_stride}: it must be 1 or 2")
     _check_classes(num_classes)
     if in_channels not in (1, 3):
         raise ValueError(f"images of {in_channels} channels are not supported: 1 (grey) or 3 (colour)")
     mean, std = _per_channel("mean", mean, in_channels), _per_channel("std", std, in_channels)
-    return WideResNet(depth, width, num_classes, in_channels, mean, std)
+    return WideResNet(depth, width, num_classes, in_channels, mean, std, stem_stride)
 
 
 def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
@@ -195,18 +201,22 @@ def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
 
 
 def build(name, num_classes, in_channels=3, mean=None, std=None):
-    """Network from its name as the paper writes it: "W-16-10" (depth 16, width 10) or "mlp-64-64".
+    """Network from its name as the paper writes it: "W-16-10" (depth 16, width 10), or "mlp-64-64".
+
+    "W-16-10/2" is "W-16-10" whose first convolution has a stride of 2.
 
     Raises
     ------
     ValueError
         For any other name.
     """
-    if match := re.fullmatch(r"W-(\d+)-(\d+)", name):
-        return wide_resnet(int(match[1]), int(match[2]), num_classes, in_channels, mean, std)
+    if match := re.fullmatch(r"W-(\d+)-(\d+)(?:/(\d+))?", name):
+        return wide_resnet(int(match[1]), int(match[2]), num_classes, in_channels, mean, std,
+                           stem_stride=int(match[3] or 1))
     if match := re.fullmatch(r"mlp((?:-\d+)+)", name):
         return mlp(num_classes, [int(size) for size in match[1][1:].split("-")], in_channels, mean, std)
-    raise ValueError(f'unknown network {name!r}: write "W-depth-width" (such as W-16-4) or "mlp-64-64"')
+    raise ValueError(f'unknown network {name!r}: write "W-depth-width" (such as W-16-4), "W-depth-width/2" '
+                     'or "mlp-64-64"')
 
 
 def _per_channel(what, values, channels):

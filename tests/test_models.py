@@ -62,7 +62,7 @@ def test_any_image_size_from_16(shape):
     assert net(x).shape == (2, 5) and net(x).isfinite().all()
 
 
-def written_out(net, x, blocks, mean, std):
+def written_out(net, x, blocks, mean, std, stem_stride=1):
     """The forward pass of a Wide-ResNet, from its weights and the description of the architecture."""
     weights = net.state_dict()
 
@@ -72,7 +72,7 @@ def written_out(net, x, blocks, mean, std):
         return ((h - mean) / (var + 1e-5).sqrt() * scale + shift).clamp(min=0)
 
     h = F.conv2d((x - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None], weights["stem.weight"],
-                 padding=1)
+                 stride=stem_stride, padding=1)
     for index in range(3 * blocks):
         name, stride = f"blocks.{index}", 2 if index in (blocks, 2 * blocks) else 1
         active = norm_relu(f"{name}.bn1", h)
@@ -99,6 +99,21 @@ def test_forward_pass_and_input_gradient_are_the_published_ones(depth, width, sh
     with torch.no_grad():
         torch.testing.assert_close(net(x), reference, rtol=1e-4, atol=1e-4)
     assert sum("shortcut" in name for name in net.state_dict()) == shortcuts
+
+
+def test_the_stem_may_halve_large_images():
+    """Twice the side, the same number of features and products; all else stays."""
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    net, x = seeded(16, 1, mean=mean, std=std, stem_stride=2), torch.rand(2, 3, 34, 41)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), written_out(net, x, 2, mean, std, stem_stride=2), rtol=1e-4, atol=1e-4)
+    assert models.build("W-16-1/2", 10).stem.stride == (2, 2) and models.build("W-16-1", 10).stem.stride == (1, 1)
+    assert parameters("W-16-1/2") == parameters("W-16-1")
+    with pytest.raises(ValueError, match="give 32 x 32 or larger"):
+        net(torch.rand(1, 3, 31, 64))
+    for bad in (0, 3):
+        with pytest.raises(ValueError, match=f"stride {bad}: it must be 1 or 2"):
+            models.build(f"W-16-1/{bad}", 10)
 
 
 def test_a_network_in_training_mode_uses_and_updates_batch_statistics_also_when_frozen():

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers import attacks, evaluation, training
+from helpers import attacks, costs, evaluation, training
+from helpers.costs import spec
 from helpers.training import export
 from helpers.training.__main__ import main
 from helpers.training.plan import read_plan
@@ -68,6 +69,31 @@ def test_verify_trains_an_exported_run_again_and_compares(exported, stripes, cap
     assert main(words) == 1
     out = capsys.readouterr().out
     assert "train_loss" in out and "differs" in out and "val_ne" not in out
+
+
+def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, monkeypatch, capsys):
+    """Processors fit slightly different matrices: a run is found all the same, keeps its own, is verified with it."""
+    settings = {"data": "stripes", "network": "W-10-1", "epochs": 1, "lr": 0.05, "batch_size": 16, "val_size": 16,
+                "steps": 2, "eps": 8, "method": "wpgd", "p": 2.5, "cost": "linear_boundary"}
+    where = {"data_root": stripes, "store": tmp_path / "runs", "progress": False}
+    first = training.train(training.configure(settings), **where)
+    fit = spec.linear_boundary_cost
+
+    def other_processor(images, labels, classes=None):
+        values = fit(images, labels, classes).values.copy()
+        values[0, 1] = values[1, 0] = 3 * values[0, 1]
+        return costs.CostMatrix(values, classes, name="linear_boundary")
+
+    monkeypatch.setattr(spec, "linear_boundary_cost", other_processor)
+    monkeypatch.setattr(spec, "_BOUNDARIES", {})
+    again = training.train(training.configure(settings), **where)
+    assert again.loaded and again.folder == first.folder
+    assert np.array_equal(again.cost.values, first.cost.values) and again.cost.name == "linear_boundary"
+    assert main(["--verify", str(first.folder), "--data-root", str(stripes)]) == 0
+    assert "the same results" in capsys.readouterr().out
+    fresh = training.train(training.configure(settings), **{**where, "store": tmp_path / "new"})
+    assert fresh.folder.name == first.folder.name and not np.array_equal(fresh.cost.values, first.cost.values)
+    assert export.differing_metrics(first.folder / "metrics.json", fresh.folder / "metrics.json")
 
 
 @pytest.mark.parametrize("words", [[], ["plan.yaml", "--verify", "x"]])

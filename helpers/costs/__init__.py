@@ -3,13 +3,14 @@
 from .boundary import boundary_distances, linear_boundary_cost
 from .matrix import CostMatrix, from_dataframe, read_csv
 from .order import ordered_groups
-from .spec import SPECS, from_spec
+from .spec import FITTED_SPECS, SPECS, from_spec
 from .superclasses import CIFAR10_SUPERCLASSES, CIFAR100_SUPERCLASSES, superclass_cost
 from .wordnet import readable, shared_hypernym, wordnet_cost
 
 __all__ = [
     "CIFAR10_SUPERCLASSES",
     "CIFAR100_SUPERCLASSES",
+    "FITTED_SPECS",
     "SPECS",
     "CostMatrix",
     "boundary_distances",

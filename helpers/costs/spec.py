@@ -14,6 +14,7 @@ from .wordnet import DATA_SETS, DISTANCES, find, wordnet_cost
 TOY3 = ((0, 10, 0.01), (10, 0, 1), (0.01, 1, 0))  # Sec. 3.4
 SUPERCLASSES = {"cifar10": CIFAR10_SUPERCLASSES, "cifar100": CIFAR100_SUPERCLASSES}
 SPECS = (*(f"wordnet:{distance}" for distance in DISTANCES), "linear_boundary", "superclass", "toy3")
+FITTED_SPECS = ("linear_boundary",)  # the outcome of an optimisation: processors were seen to differ by 0.2 %
 
 
 def from_spec(spec, dataset):

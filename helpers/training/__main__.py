@@ -12,17 +12,19 @@ exported to DIR again, in a folder of its own, and compares.  `--restore results
 the store, so that notebooks find them.
 """
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from helpers.costs import FITTED_SPECS
 from helpers.training import OutOfTime, default_store, train
 from helpers.training.export import differing_metrics, export_run, restore_runs
 from helpers.training.loop import prepare
 from helpers.training.plan import read_plan
-from helpers.training.store import finished
+from helpers.training.store import finished, read_cost
 
 
 def main(words=None):
@@ -97,6 +99,8 @@ def measure(run, entry, settings, options, deadline):
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
     config = read_plan(exported / "config.json").runs[0].config
+    if config.cost in FITTED_SPECS:  # another processor would fit a slightly different matrix
+        config = dataclasses.replace(config, cost=read_cost(exported / "cost.csv", config.cost))
     with tempfile.TemporaryDirectory() as store:
         run = train(config, data_root=data_root, store=store)
         different = differing_metrics(exported / "metrics.json", run.folder / "metrics.json")

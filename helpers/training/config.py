@@ -28,7 +28,7 @@ class TrainConfig:
     ratio, minority : cut class `minority` to `ratio` times the other's size (Sec. 3.2)
     train_size, val_size, split_seed : see `helpers.data.split`
     augment : random crops and flips (Sec. 5.1); True, False, or "crop" for crops without flips
-    network : "W-depth-width" or "mlp-a-b"
+    network : "W-depth-width", "W-depth-width/2" (first convolution with a stride of 2) or "mlp-a-b"
     method : "ce" (Eq. 1), "pgd" (Eq. 2) or "wpgd" (Eq. 6)
     norm, eps, steps, step_size, random_start : of the inner attack; step_size None means 2.5 eps / steps
     cost, p, lam : of the Wasserstein loss (Eq. 5), for "wpgd"; cost is a spec of `helpers.costs.from_spec`

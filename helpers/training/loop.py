@@ -120,9 +120,15 @@ def prepare(config, data_root=None, store=None):
                          'choose a Wide-ResNet, such as "W-16-1"')
     with torch.device("meta"):
         models.build(config.network, dataset.num_classes, dataset.in_channels)
-    cost = costs.from_spec(config.cost, dataset) if config.method == "wpgd" else None
-    facts = runs.identity(config, dataset.fingerprint, cost)
-    return Job(config, dataset, parts, cost, facts, runs.folder_of(store or runs.default_store(), config, facts))
+    # Processors differ in the last digits of a fit: its name stands for it, and a finished run keeps its own matrix.
+    fitted = config.cost if isinstance(config.cost, str) and config.cost in costs.FITTED_SPECS else None
+    cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
+    facts = runs.identity(config, dataset.fingerprint, fitted if cost is None else cost.digest)
+    folder = runs.folder_of(store or runs.default_store(), config, facts)
+    if fitted:
+        kept = runs.finished(folder) and (folder / "cost.csv").is_file()
+        cost = runs.read_cost(folder / "cost.csv", fitted) if kept else costs.from_spec(fitted, dataset)
+    return Job(config, dataset, parts, cost, facts, folder)
 
 
 def _new_model(job):

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.costs import CostMatrix
 from helpers.training.config import TrainConfig
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
@@ -65,10 +66,10 @@ def default_store():
     return Path(os.environ.get("WPGD_RUNS") or Path(__file__).resolve().parents[2] / "results" / "runs")
 
 
-def identity(config, fingerprint, cost):
+def identity(config, fingerprint, cost_digest):
     """What a run's weights depend on, as a dict: config, data, cost values, version of the recipe."""
     return {**config.to_dict(), "data_fingerprint": fingerprint, "recipe_version": RECIPE_VERSION,
-            "cost_digest": None if cost is None else cost.digest}
+            "cost_digest": cost_digest}
 
 
 def folder_of(store, config, facts):
@@ -151,6 +152,13 @@ def write_cost(path, cost):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["", *cost.classes])
         writer.writerows([name, *row] for name, row in zip(cost.classes, cost.values.tolist()))
+
+
+def read_cost(path, name):
+    """The CostMatrix of `write_cost`, digit for digit, under a name."""
+    with open(path, newline="") as file:
+        (_, *classes), *rows = csv.reader(file)
+    return CostMatrix([[float(value) for value in row[1:]] for row in rows], classes, name=name)
 
 
 def write_rows(path, rows):
