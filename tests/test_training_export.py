@@ -33,7 +33,8 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
     store, out = exported
     assert {folder.name for folder in out.iterdir()} == {folder.name for folder in store.iterdir()}
     ce, wpgd = sorted(out.iterdir())
-    names = {"config.json", "history.csv", "metrics.json", "provenance.json", "confusions.json", "weights.safetensors"}
+    names = {"config.json", "history.csv", "metrics.json", "provenance.json", "confusions.json", "answers.npz",
+             "weights.safetensors"}
     assert {file.name for file in ce.iterdir()} == names
     assert {file.name for file in wpgd.iterdir()} == names | {"cost.csv"}
     for name in ("config.json", "history.csv", "metrics.json", "provenance.json"):
@@ -134,16 +135,41 @@ def test_restored_runs_are_found_and_need_no_training(exported, stripes, tmp_pat
     out.rename(results / "runs")
     wpgd = sorted(store.iterdir())[1]
     training.export_model(wpgd, results / "weights" / f"{wpgd.name}.safetensors")
-    words = ["--restore", str(results), "--store", str(tmp_path / "new")]
-    assert main(words) == 0 and capsys.readouterr().out.startswith(f"{wpgd.name}\n1 runs put into")
-    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
     config = read_plan(results / "runs" / wpgd.name / "config.json").runs[0].config
-    run, first = (training.train(config, data_root=stripes, store=place, progress=False)
-                  for place in (tmp_path / "new", store))
+    first = training.train(config, data_root=stripes, store=store, progress=False)
+    attack = attacks.PGD(8 / 255, steps=3)
+    expected = [evaluation.evaluate_run(first, one, limit=12) for one in (None, attack)]
+    export.export_run(wpgd, results / "runs")
+
+    words = ["--restore", str(results), "--store", str(tmp_path / "new")]
+    assert main(words) == 0 and capsys.readouterr().out.endswith(f"{wpgd.name}\n1 runs put into {tmp_path / 'new'}\n")
+    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
+    monkeypatch.setattr(evaluation.cached, "evaluate", None)
+    run = training.train(config, data_root=stripes, store=tmp_path / "new", progress=False)
     assert run.loaded and run.metrics == first.metrics and run.rows == first.rows
     for one, two in zip(run.model.state_dict().values(), first.model.state_dict().values()):
         assert torch.equal(one, two)
+    for one, two in zip((evaluation.evaluate_run(run, attack, limit=12) for attack in (None, attack)), expected):
+        assert np.array_equal(one.predictions, two.predictions) and np.array_equal(one.labels, two.labels)
+        assert one.predictions.dtype == np.int64 and (one.num_classes, one.seconds) == (3, two.seconds)
+    assert len(export.confusions(run.folder)) == 4 and export.confusions(run.folder) == export.confusions(wpgd)
     assert main(words) == 0 and capsys.readouterr().out.startswith("0 runs")
+
+
+def test_answers_of_other_weights_are_not_taken_over(exported, stripes, tmp_path, monkeypatch):
+    store, out = exported
+    ce = sorted(store.iterdir())[0]
+    (tmp_path / "results").mkdir()
+    out.rename(tmp_path / "results" / "runs")
+    training.export_model(ce, tmp_path / "results" / "weights" / f"{ce.name}.safetensors", "float16")
+    export.restore_runs(tmp_path / "results", tmp_path / "new")
+    config = read_plan(ce / "config.json").runs[0].config
+    rounded = training.train(config, data_root=stripes, store=tmp_path / "new", progress=False)
+    asked = []
+    monkeypatch.setattr(evaluation.cached, "evaluate", lambda *args, **kwargs: asked.append(1))
+    monkeypatch.setattr(evaluation.cached, "_save", lambda *args: None)
+    evaluation.evaluate_run(rounded)
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("network, data", [("W-10-1", "stripes"), ("mlp-8", "toy3")])

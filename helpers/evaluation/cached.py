@@ -137,17 +137,67 @@ def kept_evaluations(folder):
     return [(json.loads(file.read_text(encoding="utf-8")), _read(file.with_suffix(".npz"))) for file in files]
 
 
+def pack_evaluations(folder, path):
+    """Write all that `evaluate_run` keeps beside a run as one small file: the answer to every image, no image.
+
+    With it, paired intervals can be computed again where the run is restored, without an attack.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a run.
+    path : Path
+        Of the new .npz file; the same evaluations give the same bytes. Without any, nothing is written.
+    """
+    files = sorted((Path(folder) / "evaluations").glob("*.json"))
+    packed = {}
+    for file in files:
+        packed[file.stem] = np.array(file.read_text(encoding="utf-8"))
+        for name, value in vars(_read(file.with_suffix(".npz"))).items():
+            value = np.asarray(value)
+            small = value.dtype.kind == "i" and value.size and 0 <= value.min() and value.max() < 256
+            packed[f"{file.stem}.{name}"] = value.astype(np.uint8) if small else value
+    if packed:
+        np.savez_compressed(path, **packed)
+
+
+def unpack_evaluations(path, folder):
+    """Put the evaluations of `pack_evaluations` beside a run, where `evaluate_run` finds them.
+
+    Parameters
+    ----------
+    path : Path
+        Of the .npz file.
+    folder : Path
+        Of the run with the same weights. With other weights nothing is found, and everything computed afresh.
+    """
+    with np.load(path, allow_pickle=False) as packed:
+        for stem in (name for name in packed.files if "." not in name):
+            values = {name.partition(".")[2]: packed[name] for name in packed.files if name.startswith(f"{stem}.")}
+            for name in ("labels", "predictions"):
+                values[name] = values[name].astype(np.int64)
+            _write(Path(folder) / "evaluations" / f"{stem}.npz", str(packed[stem]), values)
+
+
 def _save(path, evaluation, about):
-    """Write the evaluation, complete or not at all; a folder that cannot be written costs only a warning."""
+    """Write the evaluation; a folder that cannot be written costs only a warning."""
     about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
+    try:
+        _write(path, json.dumps(about, indent=2) + "\n", vars(evaluation))
+    except OSError as error:
+        warnings.warn(f"the evaluation could not be kept in {path.parent}: {error}.", stacklevel=3)
+
+
+def _write(path, about, values):
+    """Write an evaluation and what it is, complete or not at all."""
     part = path.with_name(f".{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        path.with_suffix(".json").write_text(about, encoding="utf-8")
         with open(part, "wb") as file:
-            np.savez_compressed(file, **vars(evaluation))
+            np.savez_compressed(file, **values)
         os.replace(part, path)
-    except OSError as error:
-        warnings.warn(f"the evaluation could not be kept in {path.parent}: {error}.", stacklevel=3)
+    except OSError:
         with contextlib.suppress(OSError):
             part.unlink()
+        raise

@@ -16,7 +16,7 @@ PART_BYTES = 15 * 2 ** 20
 
 
 def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
-    """Copy a finished run without its data: config, history, metrics, provenance, confusion matrices.
+    """Copy a finished run without its data: config, history, metrics, provenance, confusion matrices, answers.
 
     Parameters
     ----------
@@ -43,7 +43,9 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
             shutil.copyfile(folder / name, target / name)
     answers = confusions(folder)
     if answers:
+        from helpers.evaluation.cached import pack_evaluations
         (target / "confusions.json").write_text(_compact(answers))
+        pack_evaluations(folder, target / "answers.npz")
     if weights:
         parts = _parts(_state(folder, weights), part_bytes)
         for number, part in enumerate(parts, 1):
@@ -144,6 +146,9 @@ def restore_runs(results, store):
         for name in sorted(FILES, key=lambda name: name == "metrics.json"):
             if (source / name).is_file():
                 shutil.copyfile(source / name, target / name)
+        if (source / "answers.npz").is_file():
+            from helpers.evaluation.cached import unpack_evaluations
+            unpack_evaluations(source / "answers.npz", target)
         restored.append(weights.stem)
     return restored
 
