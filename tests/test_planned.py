@@ -115,7 +115,9 @@ def test_a_plan_audits_a_run_by_autoattack_and_the_table_finds_it(tmp_path, monk
     assert (row["images"], row["NE"], row["AE PGD"]) == (10, found[10, ""], found[10, "cross_entropy"])
     assert row["AE AutoAttack"] == found[10, "autoattack"]
     assert row["missed"] == pytest.approx(row["AE AutoAttack"] - row["AE PGD"])
-    assert section5.audit_table([run], eps=8, audit={"images": 0}).empty
+    nothing = section5.audit_table([run], eps=8, audit={"images": 0})
+    assert nothing.empty and set(nothing) <= set(table)
+    assert section5.formatted(nothing, {"model": "model", "missed": "missed by PGD"}).empty
 
 
 def test_without_torchattacks_the_plan_goes_on_and_says_so(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,8 @@ from helpers.autoattack import AutoAttack
 from .models import Models, column, difference
 from .tables import _parts
 
+COLUMNS = ("model", "images", "NE", "AE PGD", "AE AutoAttack", "missed")
+
 
 def audit_table(runs, *, eps, steps=20, audit):
     """One row a run: natural error, error under PGD on the cross entropy and under AutoAttack, and their difference.
@@ -18,7 +20,7 @@ def audit_table(runs, *, eps, steps=20, audit):
     runs : list of Run
     eps : float, in 1/255; steps : int, of PGD
     audit : dict with ``images``, the size of a class-stratified subset of the test images, and ``steps`` and
-        ``queries``, see `AutoAttack`; no run is audited with 0 images
+        ``queries``, see `AutoAttack`; with 0 images no run is audited, and the table has no row
 
     Returns
     -------
@@ -28,10 +30,8 @@ def audit_table(runs, *, eps, steps=20, audit):
     """
     import pandas
 
-    if not audit["images"]:
-        return pandas.DataFrame()
     rows = []
-    for run in runs:
+    for run in runs if audit["images"] else ():
         models, norm = Models({}, audit["images"]), run.config.norm
         strong = AutoAttack(eps / 255, norm, audit["steps"], audit["queries"])
         natural = models.evaluations([run])
@@ -40,4 +40,4 @@ def audit_table(runs, *, eps, steps=20, audit):
         rows.append({"model": run.config.label, "images": len(natural[0].labels), **_parts("NE", column(natural)),
                      **_parts("AE PGD", column(by_pgd)), **_parts("AE AutoAttack", column(by_all)),
                      **_parts("missed", difference(by_all, by_pgd))})
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=None if rows else COLUMNS)
