@@ -145,6 +145,9 @@ def test_stand_in_title(dataset, used, title):
 def test_only_the_digits_are_mnists_own():
     assert not paper.is_stand_in("mnist", "mnist5k") and not paper.is_stand_in("cifar10", "cifar10")
     assert paper.is_stand_in("cifar10", "mnist5k") and paper.is_stand_in("mnist", "cifar10")
+    assert paper.stand_in_note("mnist", "mnist5k") == paper.stand_in_note("cifar10", "cifar10") == ""
+    assert paper.stand_in_note("cifar10", "mnist5k") == "; digits stand in, not comparable"
+    assert paper.stand_in_note("cifar10", "cifar100") == "; cifar100 stands in, not comparable"
 
 
 def test_metrics_round_trip_with_reference_rows(tmp_path, repo, provenance):

@@ -81,9 +81,10 @@ def test_table2_has_every_printed_column_and_leaves_out_what_is_not_there(models
     assert pgd["NE"] == pytest.approx(np.mean([answer(0.1, seed).error for seed in (0, 1)]))
     assert pgd["NE low"] < pgd["NE"] < pgd["NE high"] < pgd["AE"]
     assert table[table.dataset == "tiny-imagenet-200"].NE.isna().all()
-    rows = section5.compare_table2(table)
+    rows = section5.compare_table2(models, table)
     assert len(rows) == 16 and len({row["quantity"] for row in rows}) == 16
     assert rows[-1]["note"] == "not part of this profile"
+    assert rows[0]["note"].endswith("stands in, not comparable") == (models.title("cifar10") != "CIFAR-10")
 
 
 def test_tradeoff_has_both_errors_and_says_what_is_missing(models):

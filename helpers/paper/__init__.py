@@ -8,10 +8,11 @@ from helpers.paper.printed import (
     is_stand_in,
     printed,
     printed_table,
+    stand_in_note,
     stand_in_title,
     values,
 )
 from helpers.paper.seeds import seed_table, seeds_and_images, with_intervals
 
 __all__ = ["Outputs", "claim", "dataset_title", "inconsistencies", "is_stand_in", "printed", "printed_table",
-           "reference", "seed_table", "seeds_and_images", "stand_in_title", "values", "with_intervals"]
+           "reference", "seed_table", "seeds_and_images", "stand_in_note", "stand_in_title", "values", "with_intervals"]

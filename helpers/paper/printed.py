@@ -114,6 +114,19 @@ def stand_in_title(paper_dataset: str, data_name: str) -> str:
     return f"{title} ({dataset_title(data_name)} stands in)"
 
 
+def stand_in_note(paper_dataset: str, data_name: str) -> str:
+    """What to add to the note of a number that other images than the paper's gave; "" for the paper's own.
+
+    Parameters
+    ----------
+    paper_dataset, data_name : str
+        As for `stand_in_title`.
+    """
+    if not is_stand_in(paper_dataset, data_name):
+        return ""
+    return f"; {'digits stand' if data_name == 'mnist5k' else f'{data_name} stands'} in, not comparable"
+
+
 def is_stand_in(paper_dataset: str, data_name: str) -> bool:
     """Whether other images than those of the paper's data set were used; the embedded digits are MNIST's own.
 

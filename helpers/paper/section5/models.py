@@ -11,7 +11,7 @@ from helpers.evaluation import (
     evaluate_run,
 )
 from helpers.evaluation.direction import measure
-from helpers.paper.printed import stand_in_title
+from helpers.paper.printed import stand_in_note, stand_in_title
 
 MAIN, DEEP = "W-16-10", "W-28-10"  # the paper's names of the network of every figure, and of the deeper one
 DATASETS = ("cifar10", "tiny-imagenet-200")
@@ -85,6 +85,13 @@ class Models:
         """The data set's name and what stands in for it."""
         data = {runs[0].config.data for key, runs in self._runs.items() if key[0] == dataset}
         return stand_in_title(dataset, data.pop() if data else dataset)
+
+    def note(self, dataset, network=MAIN):
+        """What a number is set beside a printed one with: the network, and whether the images are the paper's."""
+        data = {run.config.data for key, runs in self._runs.items() if key[:2] == (dataset, network) for run in runs}
+        if not data:
+            return "not part of this profile"
+        return self.network(dataset, network) + stand_in_note(dataset, data.pop())
 
     def network(self, dataset, network=MAIN):
         """The network that stands for one of the paper's, "" if none does."""

@@ -33,14 +33,14 @@ def table2(models):
     return pandas.DataFrame(rows)
 
 
-def compare_table2(frame):
-    """Rows for `paper.Outputs.compare`, every printed number of Table 2."""
+def compare_table2(models, frame):
+    """Rows for `paper.Outputs.compare`, every printed number of Table 2; ``frame`` is that of `table2`."""
     rows = []
     for row in frame.to_dict("records"):
         where = f"Table 2, {dataset_title(row['dataset'])}, {row['method']} {row['network']}"
         for error in ("NE", "AE"):
             rows.append({"quantity": f"{where}: {error}", "paper": row[f"paper {error}"], "ours": row[error],
-                         "unit": "%", "note": row["stands in"] or "not part of this profile"})
+                         "unit": "%", "note": models.note(row["dataset"], row["network"])})
     return rows
 
 
@@ -82,7 +82,7 @@ def compare_table3(scores):
         row = (cell["dataset"], cell["network"], cell["p"])
         where = f"Table 3, {dataset_title(row[0])}, {row[1]}, p = {row[2]:g}"
         zero = zeros[row[0]]
-        note = scores.models.network(*row[:2]) if row in scores.rows else "not part of this profile"
+        note = scores.models.note(*row[:2]) if row in scores.rows else "not part of this profile"
         relative = scores.relative(row, TRAINED, zero).value if row in scores.rows and zero in scores.rows else None
         rows += [{"quantity": f"{where}: AE", "paper": cell["AE"], "unit": "%", "note": note,
                   "ours": scores.error(row, BY_ERROR).value if row in scores.rows else None},
