@@ -259,6 +259,11 @@ class PGD:
     def resolved_step_size(self):
         return default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
 
+    @property
+    def is_described(self):
+        """Whether `describe` says all; an attack with a loss of the caller's own is evaluated afresh each time."""
+        return losses.is_named(self.loss)
+
     def describe(self):
         """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
         return {"attack": "pgd", "eps": self.eps, "steps": self.steps, "step_size": self.resolved_step_size,

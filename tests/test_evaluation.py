@@ -9,7 +9,10 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torch import nn
 
+from helpers import attacks, losses
 from helpers import evaluation as ev
+from helpers.evaluation import cached
+from helpers.paper import section5
 
 
 class Brightest(nn.Module):
@@ -242,6 +245,45 @@ def test_attacks_without_a_description_are_not_kept(run):
         ev.evaluate_run(run, bad)
     with pytest.raises(ValueError, match="split"):
         ev.evaluate_run(run, split="train")
+
+
+def test_a_loss_of_the_readers_own_is_attacked_afresh(run):
+    """Its name says nothing: a cell that is edited and run again must not show the answers of its old body."""
+    def towards(step):
+        return lambda logits, labels: (logits.gather(1, (labels[:, None] + step) % 4) - logits.gather(1, labels[:, None])
+                                       )[:, 0]
+
+    raise_the_next, raise_the_last = (attacks.PGD(0.9, 3, loss=towards(step)) for step in (1, 3))
+    first, second = (ev.evaluate_run(run, attack) for attack in (raise_the_next, raise_the_last))
+    assert not np.array_equal(first.predictions, second.predictions) and not (run.folder / "evaluations").exists()
+    models = section5.Models({})
+    assert [models.evaluations([run], attack)[0].predictions.tolist() for attack in (raise_the_next, raise_the_last)
+            ] == [first.predictions.tolist(), second.predictions.tolist()]
+    for known in (losses.cross_entropy, losses.margin_loss, losses.WassersteinLoss(torch.ones(4, 4) - torch.eye(4))):
+        assert attacks.PGD(0.1, loss=known).is_described
+
+
+def test_what_is_kept_can_be_damaged_and_is_then_not_counted(run):
+    ev.evaluate_run(run)
+    ev.evaluate_run(run, Counting())
+    assert len(cached.kept_evaluations(run.folder)) == 2
+    folder = run.folder / "evaluations"
+    (folder / "half.json").write_text("{}")
+    whole = sorted(folder.glob("*.npz"))[0]
+    content = bytearray(whole.read_bytes())
+    for place in range(60, len(content), 7):  # every kind of damage, zlib's own errors among them
+        whole.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1:])
+        assert len(cached.kept_evaluations(run.folder)) in (1, 2)
+    whole.unlink()
+    assert len(cached.kept_evaluations(run.folder)) == 1
+
+
+def test_answers_are_found_whatever_batch_size_a_machine_prefers(run):
+    attack = Counting()
+    ev.evaluate_run(run, attack, batch_size=10)
+    calls = attack.calls
+    ev.evaluate_run(run, attack, batch_size=40)
+    assert attack.calls == calls
 
 
 def test_a_folder_that_cannot_be_written_costs_a_warning_not_the_answer(run):

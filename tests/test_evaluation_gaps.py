@@ -58,7 +58,9 @@ def test_bootstrap_concentration_equals_resampling_by_hand():
     for k, (first, second) in resample_rows([standard, robust], 500, 3):
         gaps[:, k] = np.abs(second - first)
     expected = np.percentile([ev.concentration(gap, pairs) for gap in gaps], [2.5, 97.5])
-    assert ev.bootstrap_concentration(standard, robust, pairs, 500, 3) == pytest.approx(tuple(expected))
+    value = ev.concentration(ev.accuracy_gap(robust, standard), pairs)
+    expected = max(0, min(value, 2 * value - expected[1])), max(value, 2 * value - expected[0])
+    assert ev.bootstrap_concentration(standard, robust, pairs, 500, 3) == pytest.approx(expected)
     low, high = ev.bootstrap_concentration(standard, standard, pairs, 10, 0)
     assert np.isnan(low) and np.isnan(high)
 
@@ -179,6 +181,25 @@ def test_a_lead_is_measured_between_the_papers_data_sets_only():
     assert low < high
     assert np.isnan(ev.correlation_lead(strong, [study(stand_in=True)])).all()
     assert np.isnan(ev.correlation_lead(strong, [])).all()
+
+
+def test_more_images_alone_give_no_lead():
+    """Two data sets with the same true confusions; one has ten times as many test images."""
+    rng = np.random.default_rng(3)
+    size, names = 10, [str(k) for k in range(10)]
+    cost = costs.CostMatrix(np.abs(np.subtract.outer(np.arange(size), np.arange(size))), names)
+    near = np.exp(-cost.values) + 30 * np.eye(size)
+
+    def answers(images, blur):
+        rows = near + blur * (near - np.diag(np.diag(near)))
+        labels = np.repeat(np.arange(size), images)
+        drawn = [rng.choice(size, p=rows[k] / rows[k].sum()) for k in labels]
+        return ev.Evaluation(labels, drawn, size)
+
+    many, few = (study(answers(images, 1), answers(images, 5), cost) for images in (600, 20))
+    value, low, high = ev.correlation_lead(many, [few], 200)
+    assert value > 0.1, "the larger test set looks better correlated"
+    assert low < 0 < value <= high
 
 
 def test_a_study_of_two_runs_keeps_the_images_that_make_the_gap(monkeypatch):

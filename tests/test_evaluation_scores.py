@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kstest, pearsonr
 
 from helpers import evaluation as ev
-from helpers.evaluation.stratified import resample_rows
+from helpers.evaluation.stratified import basic_interval, resample_rows
 
 
 def answers(labels, predictions, num_classes):
@@ -136,10 +136,32 @@ def test_bootstrap_correlation_equals_resampling_by_hand(two_models):
     by_hand = bootstrap_by_hand(
         two_models[:2], lambda s, r: ev.correlation(ev.accuracy_gap(r, s), cost), samples=1500, seed=1
     )
-    np.testing.assert_allclose([low, high], by_hand, atol=0.06)
+    rho = ev.correlation(ev.accuracy_gap(robust, standard), cost)
+    np.testing.assert_allclose([low, high], 2 * rho - by_hand[::-1], atol=0.06)
     assert (low, high) == ev.bootstrap_correlation(standard, robust, cost, 4000, 0)
     narrow = ev.bootstrap_correlation(standard, robust, cost, 4000, 0, confidence=0.5)
     assert low < narrow[0] < narrow[1] < high
+
+
+@pytest.mark.parametrize("options", [{}, {"diagonal": True}, {"signed": True}])
+def test_the_interval_of_rho_holds_rho_also_with_few_images(options):
+    """Resamples are noisier than the data: with 5 images a class their percentiles leave the value outside."""
+    standard, robust = (random_answers(np.random.default_rng(7), 40, 5, share) for share in (0.8, 0.5))
+    cost = random_cost(np.random.default_rng(0), 40)
+    change = robust.confusion - standard.confusion
+    rho = ev.correlation(change if options.get("signed") else abs(change), cost, options.get("diagonal", False))
+    low, high = ev.bootstrap_correlation(standard, robust, cost, 400, **options)
+    assert low <= rho <= high and low < high
+    if not options.get("signed"):
+        drawn = ev.correlation_samples(standard, robust, cost, 400, **options)
+        assert abs(np.mean(drawn)) < abs(rho) and max(abs(low), abs(high)) > abs(rho), "mirrored away from 0"
+
+
+def test_a_basic_interval_mirrors_the_percentiles():
+    assert basic_interval(10, np.arange(101) / 10, 0.9) == pytest.approx((10, 20 - 0.5))
+    assert basic_interval(5, np.arange(101) / 10 - 1, 0.9) == pytest.approx((10 - 8.5, 10 + 0.5))
+    assert np.isnan(basic_interval(np.nan, np.arange(5.0), 0.9)).all()
+    assert np.isnan(basic_interval(1.0, np.full(3, np.nan), 0.9)).all()
 
 
 def test_bootstrap_of_scores_and_errors_equals_resampling_by_hand(two_models):

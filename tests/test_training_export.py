@@ -92,6 +92,12 @@ def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, mon
     assert np.array_equal(again.cost.values, first.cost.values) and again.cost.name == "linear_boundary"
     assert main(["--verify", str(first.folder), "--data-root", str(stripes)]) == 0
     assert "the same results" in capsys.readouterr().out
+    began = tmp_path / "moved" / first.folder.name  # killed there, resumed here: it goes on with its first matrix
+    began.mkdir(parents=True)
+    (began / "cost.csv").write_bytes((first.folder / "cost.csv").read_bytes())
+    moved = training.train(training.configure(settings), **{**where, "store": tmp_path / "moved"})
+    assert not moved.loaded and np.array_equal(moved.cost.values, first.cost.values)
+    assert not export.differing_metrics(first.folder / "metrics.json", moved.folder / "metrics.json")
     fresh = training.train(training.configure(settings), **{**where, "store": tmp_path / "new"})
     assert fresh.folder.name == first.folder.name and not np.array_equal(fresh.cost.values, first.cost.values)
     assert export.differing_metrics(first.folder / "metrics.json", fresh.folder / "metrics.json")

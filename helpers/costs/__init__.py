@@ -3,7 +3,7 @@
 from .boundary import boundary_distances, linear_boundary_cost
 from .matrix import CostMatrix, from_dataframe, read_csv
 from .order import ordered_groups
-from .spec import FITTED_SPECS, SPECS, from_spec
+from .spec import FITTED_SPECS, SPECS, from_spec, is_fitted
 from .superclasses import CIFAR10_SUPERCLASSES, CIFAR100_SUPERCLASSES, superclass_cost
 from .wordnet import readable, shared_hypernym, wordnet_cost
 
@@ -16,6 +16,7 @@ __all__ = [
     "boundary_distances",
     "from_dataframe",
     "from_spec",
+    "is_fitted",
     "linear_boundary_cost",
     "ordered_groups",
     "read_csv",

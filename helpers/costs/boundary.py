@@ -10,6 +10,7 @@ from .matrix import CostMatrix, _array
 WEIGHT_DECAY = 1e-3
 TOLERANCE = 1e-5
 MAX_ITERATIONS = 5000
+SETTINGS = f"linear_boundary, weight decay {WEIGHT_DECAY:g}, tolerance {TOLERANCE:g}"
 
 
 def linear_boundary_cost(images, labels, classes=None):

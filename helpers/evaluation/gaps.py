@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .stratified import percentile_interval, resample_rows
+from .stratified import basic_interval, resample_rows
 
 
 def gap_size(gap):
@@ -93,7 +93,7 @@ def concentration(gap, pairs):
 
 
 def bootstrap_concentration(standard, robust, pairs, samples=1000, seed=0, *, confidence=0.95):
-    """Return a percentile bootstrap interval (low, high) of `concentration` over the test images."""
+    """Return a basic bootstrap interval (low, high) of `concentration` over the test images, cut off at 0."""
     pairs = np.asarray(pairs, dtype=np.float64)
     off = 1.0 - np.eye(len(pairs))
     chosen, total = np.zeros((2, samples))
@@ -102,7 +102,9 @@ def bootstrap_concentration(standard, robust, pairs, samples=1000, seed=0, *, co
         chosen += gap @ pairs[k]
         total += gap @ off[k]
     ratio = np.divide(chosen, total, out=np.full(samples, np.nan), where=total > 0)
-    return percentile_interval(ratio * off.sum() / pairs.sum(), confidence)
+    value = concentration(np.abs(robust.confusion - standard.confusion), pairs)
+    low, high = basic_interval(value, ratio * off.sum() / pairs.sum(), confidence)
+    return max(low, 0.0) if np.isfinite(low) else low, high
 
 
 def exchanged_gaps(standard, robust, samples=1000, seed=0):

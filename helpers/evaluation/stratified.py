@@ -94,6 +94,19 @@ def _draw(group, k, samples, rng):
     return [draws @ np.eye(group[0].num_classes)[answer] for answer in answers]
 
 
+def basic_interval(value, values, confidence):
+    """Return the basic bootstrap interval (low, high): the percentiles, mirrored at the statistic of the data.
+
+    Where resampling shifts a statistic, as noise does an absolute value, percentiles shift the same way once
+    more. Mirrored they undo the shift (Davison and Hinkley 1997, Sec. 2.4). Where that takes them past the value,
+    the interval is widened to hold it.
+    """
+    low, high = percentile_interval(values, confidence)
+    if not np.isfinite([value, low]).all():
+        return float("nan"), float("nan")
+    return float(min(2 * value - high, value)), float(max(2 * value - low, value))
+
+
 def percentile_interval(values, confidence):
     """Return the central percentile interval (low, high) of the finite values; NaNs if there are none."""
     if not 0 < confidence < 1:

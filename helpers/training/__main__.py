@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers.costs import FITTED_SPECS
+from helpers.costs import is_fitted
 from helpers.training import OutOfTime, default_store, train
 from helpers.training.export import differing_metrics, export_run, restore_runs
 from helpers.training.loop import prepare
@@ -99,7 +99,7 @@ def measure(run, entry, settings, options, deadline):
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
     config = read_plan(exported / "config.json").runs[0].config
-    if config.cost in FITTED_SPECS:  # another processor would fit a slightly different matrix
+    if is_fitted(config.cost):  # another processor would fit a slightly different matrix
         config = dataclasses.replace(config, cost=read_cost(exported / "cost.csv", config.cost))
     with tempfile.TemporaryDirectory() as store:
         run = train(config, data_root=data_root, store=store)

@@ -142,13 +142,13 @@ def restore_runs(results, store):
             continue
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(weights, target / "weights.safetensors")
+        if (source / "answers.npz").is_file():
+            from helpers.evaluation.cached import unpack_evaluations, weights_fingerprint
+            unpack_evaluations(source / "answers.npz", target, weights_fingerprint(load_model(weights)[0]))
         # metrics.json last: its presence says that the rest is there.
         for name in sorted(FILES, key=lambda name: name == "metrics.json"):
             if (source / name).is_file():
                 shutil.copyfile(source / name, target / name)
-        if (source / "answers.npz").is_file():
-            from helpers.evaluation.cached import unpack_evaluations
-            unpack_evaluations(source / "answers.npz", target)
         restored.append(weights.stem)
     return restored
 

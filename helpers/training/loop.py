@@ -120,13 +120,14 @@ def prepare(config, data_root=None, store=None):
                          'choose a Wide-ResNet, such as "W-16-1"')
     with torch.device("meta"):
         models.build(config.network, dataset.num_classes, dataset.in_channels)
-    # Processors differ in the last digits of a fit: its name stands for it, and a finished run keeps its own matrix.
-    fitted = config.cost if isinstance(config.cost, str) and config.cost in costs.FITTED_SPECS else None
+    # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
+    fitted = config.cost if costs.is_fitted(config.cost) else None
     cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
-    facts = runs.identity(config, dataset.fingerprint, fitted if cost is None else cost.digest)
+    facts = runs.identity(config, dataset.fingerprint,
+                          costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest)
     folder = runs.folder_of(store or runs.default_store(), config, facts)
     if fitted:
-        kept = runs.finished(folder) and (folder / "cost.csv").is_file()
+        kept = (folder / "cost.csv").is_file()
         cost = runs.read_cost(folder / "cost.csv", fitted) if kept else costs.from_spec(fitted, dataset)
     return Job(config, dataset, parts, cost, facts, folder)
 
@@ -182,6 +183,9 @@ def _error(model, x, y, attack=None, size=250):
 
 
 def _checkpoint(job, state):
+    if job.cost is not None and not (job.folder / "cost.csv").is_file():
+        job.folder.mkdir(parents=True, exist_ok=True)
+        runs.write_cost(job.folder / "cost.csv", job.cost)
     runs.save_checkpoint(job.folder, {
         "epoch": state.epoch, "seconds": state.seconds, "rows": state.rows, "model": state.model.state_dict(),
         "average": state.average.state_dict() if state.average else None, "optimizer": state.optimizer.state_dict(),

@@ -148,10 +148,12 @@ def write_json(path, value):
 
 def write_cost(path, cost):
     """Write a CostMatrix as `costs.read_csv` reads it, without pandas: a machine that only trains may lack it."""
-    with open(path, "w", newline="") as file:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["", *cost.classes])
         writer.writerows([name, *row] for name, row in zip(cost.classes, cost.values.tolist()))
+    os.replace(temporary, path)
 
 
 def read_cost(path, name):

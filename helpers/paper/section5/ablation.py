@@ -1,5 +1,6 @@
 """What the paper leaves open, tried out: S and AE of WPGD for other lambda and other metrics (Sec. 5.4, Table 3)."""
 
+from helpers.costs import is_fitted
 from helpers.evaluation.direction import measure
 
 from .attacked import BY_ERROR, FIXED, TRAINED, score_attacks
@@ -32,7 +33,8 @@ def ablation_table(models, dataset, runs, *, eps, steps):
 
     groups = {}
     for run in runs:
-        groups.setdefault((run.cost.name, run.config.lam, run.cost.digest), []).append(run)
+        values = None if is_fitted(run.config.cost) else run.cost.digest
+        groups.setdefault((run.cost.name, run.config.lam, values), []).append(run)
     plain = models.runs(dataset)
     rows = []
     for (metric, lam, _), group in groups.items():

@@ -10,6 +10,7 @@ from helpers.evaluation import (
     bootstrap_score_difference,
     evaluate_run,
 )
+from helpers.evaluation.cached import is_described
 from helpers.evaluation.direction import measure
 from helpers.paper.printed import stand_in_note, stand_in_title
 
@@ -59,9 +60,12 @@ class Models:
         """An Evaluation a run, clean or attacked, kept in memory and beside the weights."""
         answers = []
         for run in runs:
+            size = batch_size_for(run.model)
+            if not is_described(attack):
+                answers.append(evaluate_run(run, attack, limit=self.limit, batch_size=size))
+                continue
             key = (run.folder, None if attack is None else repr(sorted(attack.describe().items())))
             if key not in self._answers:
-                size = batch_size_for(run.model)
                 self._answers[key] = evaluate_run(run, attack, limit=self.limit, batch_size=size)
             answers.append(self._answers[key])
         return answers
