@@ -250,8 +250,11 @@ def test_attacks_without_a_description_are_not_kept(run):
 def test_a_loss_of_the_readers_own_is_attacked_afresh(run):
     """Its name says nothing: a cell that is edited and run again must not show the answers of its old body."""
     def towards(step):
-        return lambda logits, labels: (logits.gather(1, (labels[:, None] + step) % 4) - logits.gather(1, labels[:, None])
-                                       )[:, 0]
+        def loss(logits, labels):
+            there = (labels[:, None] + step) % 4
+            return (logits.gather(1, there) - logits.gather(1, labels[:, None]))[:, 0]
+
+        return loss
 
     raise_the_next, raise_the_last = (attacks.PGD(0.9, 3, loss=towards(step)) for step in (1, 3))
     first, second = (ev.evaluate_run(run, attack) for attack in (raise_the_next, raise_the_last))

@@ -157,6 +157,18 @@ def test_table3_and_its_comparison(models):
     assert ours["Table 3, CIFAR-10, W-28-10, p = 0: S"] == 0
     assert ours["Table 3, CIFAR-10, W-16-10, p = 2.5: S"] is None
     assert len(section5.attack_table(scores)) == 4 * 6
+    # With p = 0 both meet the same attacker anyway; elsewhere PGD is attacked once more, with the p of the row.
+    assert table["relative S same attacker"].iloc[[0, -1]].tolist() == [0, 0]
+    asked, real = [], models.evaluations
+
+    def evaluations(runs, attack=None):
+        asked.append(([one.config.method for one in runs], attack.describe()["p"], [one.config.seed for one in runs]))
+        return real(runs, attack)
+
+    models.evaluations = evaluations
+    row = ("cifar10", "W-16-10", 10.0)
+    assert scores.relative_under_own(row) == scores.relative(row, "Wasserstein, trained p")
+    assert asked == [(["pgd", "pgd"], 10.0, [0, 1])]
     assert {claim.verdict for claim in section5.score_claims(scores)} <= {"fails", "holds", "inconclusive"}
 
 

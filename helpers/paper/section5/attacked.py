@@ -59,11 +59,12 @@ class Scores:
 
     def __init__(self, models, costs, eps, steps, lam):
         self.models, self.costs = models, costs
-        self.rows, self._answers = [], {}
+        self.rows, self._answers, self._known = [], {}, {}
         for dataset in models.datasets():
             for network in (MAIN, DEEP):
                 for p in models.powers(dataset, network):
                     known = score_attacks(costs[dataset], p, eps=eps[dataset], steps=steps, lam=lam)
+                    self._known[dataset, network, p] = known
                     self._attack((dataset, network, p), known)
 
     def _attack(self, row, known):
@@ -98,6 +99,14 @@ class Scores:
         """S minus the S of ``zero``, by default the PGD model of the same data set and network."""
         zero = zero or (*row[:2], 0.0)
         return difference(self.answers(row, attack), self.answers(zero, attack), self.costs[row[0]])
+
+    def relative_under_own(self, row):
+        """S minus the S of the PGD model of the same network, both under the attacker with this row's trained p.
+
+        `relative` at "trained p" gives each of the two an attacker of its own, and one with a large p is weak.
+        """
+        (attack,), zero = self._known[row][TRAINED], self.models.at(*row[:2], 0.0)
+        return difference(self.answers(row, TRAINED), self.models.evaluations(zero, attack), self.costs[row[0]])
 
     def per_error(self, row, attack):
         """S / (K AE), the mean cost of an error, an Interval."""

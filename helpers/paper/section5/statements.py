@@ -138,6 +138,8 @@ def score_claims(scores):
         for attack, name in ((TRAINED, "trained-p"), (WORST, "worst")):
             made.append(claim(f"p-lowers-score:most-{name}{tail}", f"{title}: S, {most}; attack: {attack}",
                               scores.relative(rows[-1], attack), "< 0"))
+        made.append(claim(f"p-lowers-score:most-same-attacker{tail}", f"{title}: S, {most}; attack on both: Eq. (5), "
+                          f"p = {rows[-1][2]:g}", scores.relative_under_own(rows[-1]), "< 0"))
         for attack, name in ((BY_ERROR, "ce"), (TRAINED, "trained-p"), (WORST, "worst")):
             made.append(claim(f"p-nearer-mistakes:{name}{tail}", f"{title}: order of the mean cost of an error over "
                               f"p, Kendall's tau; attack: {attack}", scores.order(dataset, attack, "per_error"),

@@ -49,7 +49,8 @@ def table3(scores):
 
     The columns "AE" and "S" are those of the attacker who maximises Eq. (5) with the p that the model was trained
     with; "S p=1" those of one who maximises the unpowered cost, which is what Eq. (7) counts. "relative" is to the
-    PGD model of the same network. "AE CE" is PGD on the cross entropy.
+    PGD model of the same network, which has p = 0 and so another attacker; with "same attacker", it meets the one of
+    the row. "AE CE" is PGD on the cross entropy.
     """
     import pandas
 
@@ -62,6 +63,7 @@ def table3(scores):
                      "stands in": scores.models.network(dataset, network), "p": p,
                      **_parts("AE CE", scores.error(row, BY_ERROR)), **_parts("AE", scores.error(row, TRAINED)),
                      **_parts("S", scores.score(row, TRAINED)), **_parts("relative S", scores.relative(row, TRAINED)),
+                     **_parts("relative S same attacker", scores.relative_under_own(row)),
                      **_parts("S p=1", scores.score(row, FIXED)),
                      **_parts("relative S p=1", scores.relative(row, FIXED)),
                      **_parts("cost per error", scores.per_error(row, TRAINED)),
