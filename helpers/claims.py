@@ -66,7 +66,8 @@ def hull(intervals: Iterable[tuple[float, float, float]]) -> Interval:
     """One interval from those of several seeds: the mean of the values, from the lowest end to the highest.
 
     For (value, low, high) that were bootstrapped over test images, a model a seed. A verdict then needs every
-    seed's interval on the same side, which is cautious where seeds are too few for a spread of their own.
+    seed's interval on the same side. It is about these models: with one seed it says nothing about the next, and
+    with two not much.
 
     Parameters
     ----------

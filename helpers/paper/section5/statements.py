@@ -17,6 +17,12 @@ from .tables import mass_difference
 NOTHING = Interval(float("nan"), None, None)
 
 
+def _title(models, dataset, network=MAIN):
+    """Data set and number of seeds: with one, an interval is over test images alone; with two, hardly more."""
+    seeds = min(len(models.runs(dataset)), len(models.runs(dataset, network)) or 1)
+    return f"{models.title(dataset)}, {seeds} seed{'s' * (seeds > 1)}"
+
+
 def _series(models, dataset):
     """(natural, adversarial) answers of PGD and of WPGD by ascending p."""
     errors = [models.errors(dataset, MAIN, "wpgd" if p else "pgd", p or None) for p in models.powers(dataset)]
@@ -39,7 +45,7 @@ def error_claims(models, costs, power):
     """
     made = []
     for dataset in models.datasets(distinct=True):
-        title, tail = models.title(dataset), "" if dataset == "cifar10" else ":tiny"
+        title, tail = _title(models, dataset), "" if dataset == "cifar10" else ":tiny"
         ce, pgd, wpgd = (models.errors(dataset, MAIN, *key) for key in (("ce",), ("pgd",), ("wpgd", power)))
         natural, attacked = _series(models, dataset)
         top = f"WPGD p = {models.powers(dataset)[-1]:g} minus PGD [% points]"
@@ -61,8 +67,8 @@ def error_claims(models, costs, power):
                   difference(pgd[0], wpgd[0]), "> 0")]
         deep = models.errors(dataset, DEEP, "pgd")
         for place, name in enumerate(("NE", "AE")):
-            made.append(claim(f"deeper-is-better:{name}{tail}", f"{title}: {name} of PGD, deeper network minus "
-                              "the other [% points]", difference(deep[place], pgd[place]), "< 0"))
+            made.append(claim(f"deeper-is-better:{name}{tail}", f"{_title(models, dataset, DEEP)}: {name} of PGD, "
+                              "deeper network minus the other [% points]", difference(deep[place], pgd[place]), "< 0"))
     return made
 
 
@@ -129,7 +135,7 @@ def score_claims(scores):
     """Claims about Table 3, under each attacker, for each data set whose models are not another one's."""
     made = []
     for dataset in scores.models.datasets(distinct=True):
-        title, tail = scores.models.title(dataset), "" if dataset == "cifar10" else ":tiny"
+        title, tail = _title(scores.models, dataset), "" if dataset == "cifar10" else ":tiny"
         rows = [row for row in scores.rows if row[:2] == (dataset, MAIN)]
         most = f"WPGD p = {rows[-1][2]:g} minus PGD"
         for place, attack in enumerate(scores.attacks):
