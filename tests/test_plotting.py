@@ -143,6 +143,15 @@ def test_cells_show_percent_and_null_is_left_out():
     assert [text.get_text() for text in fig.subfigs[0].axes[0].texts] == ["93", "7", "50"]
 
 
+@pytest.mark.parametrize("kind, texts", [("gap", [".9", ".4", "0", "10.3"]), ("difference", ["+.9", "-.4", "0", "+10.3"])])
+def test_small_differences_have_a_decimal(kind, texts):
+    data = panel(kind, 2)
+    sign = -1 if kind == "difference" else 1
+    data["matrix"] = [[0.0092, sign * 0.0041], [sign * 0.0004, 0.1034]]
+    fig = plotting.matrices(rows({"panels": [data]}))
+    assert [text.get_text() for text in fig.subfigs[0].axes[0].texts] == texts
+
+
 def test_class_and_group_names_are_on_the_axes():
     fig = plotting.matrices(rows({"panels": [panel("cost"), panel("gap")]}, {"panels": [
         panel("gap", 100, groups=GROUPS)]}))

@@ -1,5 +1,7 @@
 """Matrices over pairs of classes: cost, accuracy gap, confusion, difference (Fig. 1, 2, 3, 4, 11)."""
 
+import re
+
 import numpy as np
 
 from helpers.plotting.style import (
@@ -19,6 +21,7 @@ ANNOTATED = 10  # classes up to which each cell shows its number
 NAMED = 20      # classes up to which each class has a tick
 MASK = "#D9D9D9"
 COLUMNS = 3
+FINE = 5.0       # percentage points: below, whole numbers would nearly all be 0
 LARGEST = 10.0   # points, of a number in a cell
 GROUP = 7.5      # points, of a group's name
 
@@ -175,7 +178,8 @@ def _draw_panel(ax, panel: dict, low: float, high: float, side: float):
 
 def _annotate(ax, matrix: np.ndarray, image, kind: str, side: float) -> None:
     """Write each number into its cell, as large as the cell allows, in black or white."""
-    texts = {index: _cell_text(value, kind) for index, value in np.ndenumerate(matrix) if np.isfinite(value)}
+    fine = image.norm.vmax < FINE
+    texts = {index: _cell_text(value, kind, fine) for index, value in np.ndenumerate(matrix) if np.isfinite(value)}
     if not texts:
         return
     longest = max(map(len, texts.values()))
@@ -188,13 +192,14 @@ def _annotate(ax, matrix: np.ndarray, image, kind: str, side: float) -> None:
 
 
 
-def _cell_text(value: float, kind: str) -> str:
+def _cell_text(value: float, kind: str, fine: bool) -> str:
     if kind == "cost":
         if value >= 10 or value == round(value):
             return f"{value:.0f}"
         return f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
-    text = f"{value:+.0f}" if kind == "difference" else f"{value:.0f}"
-    return "0" if text in ("-0", "+0") else text
+    digits = int(fine)
+    text = f"{value:+.{digits}f}" if kind == "difference" else f"{value:.{digits}f}"
+    return re.sub(r"^([+-]?)0\.", r"\1.", text) if float(text) else "0"
 
 
 def _ticks(ax, panel: dict, side: float, names_left: bool) -> None:
