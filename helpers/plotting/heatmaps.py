@@ -197,7 +197,8 @@ def _cell_text(value: float, kind: str, fine: bool) -> str:
         if value >= 10 or value == round(value):
             return f"{value:.0f}"
         return f"{value:.2f}".lstrip("0") if value < 1 else f"{value:.1f}"
-    digits = int(fine and abs(value) < FINE)
+    # Three characters at most: four would be too small to read.
+    digits = int(fine and abs(value) < (0.95 if kind == "difference" else FINE))
     text = f"{value:+.{digits}f}" if kind == "difference" else f"{value:.{digits}f}"
     return re.sub(r"^([+-]?)0\.", r"\1.", text) if float(text) else "0"
 
