@@ -172,6 +172,15 @@ def test_metrics_round_trip_with_reference_rows(tmp_path, repo, provenance):
     assert about["seconds"] >= 0 and "numpy" in about["versions"]
 
 
+def test_panels_that_the_profile_itself_lacks_are_recorded_but_not_drawn(tmp_path, repo, provenance):
+    there, missing = {"title": "x", "series": []}, {"title": "y", "missing": "not part of this profile"}
+    outputs = paper.Outputs("05", "quick", tmp_path)
+    (_, drawn), = outputs.rows("half", {"panels": [there, missing]})
+    assert drawn["panels"] == [there] and outputs.data["half"]["panels"] == [there, missing]
+    assert outputs.rows("none", {"panels": [missing]})[0][1]["panels"] == [missing]
+    assert outputs.rows("other", {"values": [1]})[0][1] == {"values": [1]}
+
+
 def test_panels_that_the_reference_lacks_are_left_out(tmp_path, repo, provenance):
     there, missing = {"title": "x", "series": []}, {"title": "y", "missing": "not part of this profile"}
     data = {"half": {"panels": [there, missing]}, "none": {"panels": [missing]}, "other": {"values": [1]}}
@@ -179,7 +188,7 @@ def test_panels_that_the_reference_lacks_are_left_out(tmp_path, repo, provenance
     folder.mkdir(parents=True)
     (folder / "02_gap.json").write_text(json.dumps({"data": data}))
     outputs = paper.Outputs("02_gap", "quick", tmp_path)
-    assert [len(row["panels"]) for _, row in outputs.rows("half", data["half"])] == [2, 1]
+    assert [len(row["panels"]) for _, row in outputs.rows("half", {"panels": [there, there]})] == [2, 1]
     assert len(outputs.rows("none", data["none"])) == 1
     assert [row for _, row in outputs.rows("other", data["other"])] == [{"values": [1]}] * 2
 

@@ -102,17 +102,15 @@ class Outputs:
         """Record a figure's data; return its rows for `helpers.plotting`, the reference's included.
 
         A row is (label, data); the second row is there where a larger profile's results are committed. A
-        label is ``"<profile>: <data['title']>"``, so that a title says what stands in for what.  Panels that the
-        larger profile lacks are left out.
+        label is ``"<profile>: <data['title']>"``, so that a title says what stands in for what.  Panels that a
+        profile lacks are left out; if it lacks all, its own stay, and say so.
         """
-        rows = [(_label(self.profile, data), self.record(name, data))]
+        recorded = self.record(name, data)
+        rows = [(_label(self.profile, data), _with_panels(recorded) or recorded)]
         larger = reference(self.profile, self.notebook)
         drawn = larger and larger[1]["data"].get(name)
-        if isinstance(drawn, dict):
-            if "panels" in drawn:
-                drawn = {**drawn, "panels": [panel for panel in drawn["panels"] if not panel.get("missing")]}
-            if drawn.get("panels") != []:
-                rows.append((_label(larger[0], drawn), drawn))
+        if isinstance(drawn, dict) and (drawn := _with_panels(drawn)):
+            rows.append((_label(larger[0], drawn), drawn))
         return rows
 
     def figure(self, fig, name: str):
@@ -192,6 +190,14 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _with_panels(drawn: dict) -> dict | None:
+    """A figure's data without the panels that are missing; None if no panel is left."""
+    if "panels" not in drawn:
+        return drawn
+    there = [panel for panel in drawn["panels"] if not panel.get("missing")]
+    return {**drawn, "panels": there} if there else None
 
 
 def _label(profile: str, data: Mapping) -> str:
