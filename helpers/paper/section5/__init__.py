@@ -4,8 +4,8 @@ from .ablation import ABLATION_ATTACKS, ablation_table, ablation_verdicts
 from .attacked import Scores, score_attacks
 from .audit import audit_table
 from .consistency import implied, readings, summary
-from .figures import NOT_HERE, confusions, reached, score_panels, tradeoff, training_curves
-from .models import MAIN, Models, column
+from .figures import confusions, reached, score_panels, tradeoff, training_curves
+from .models import MAIN, NOT_HERE, Models, column
 from .planned import audited, evaluate_planned, planned_attacks
 from .statements import direction_claims, error_claims, same_complexity, score_claims
 from .tables import attack_table, compare_table2, compare_table3, directional, formatted, table2, table3

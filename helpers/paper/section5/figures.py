@@ -5,10 +5,8 @@ import numpy as np
 from helpers.evaluation import seed_band
 from helpers.paper.printed import printed_table
 
-from .models import DEEP, MAIN, column
+from .models import DEEP, MAIN, NOT_HERE, column
 from .tables import METHODS
-
-NOT_HERE = "not part of this profile"
 
 
 def _y(intervals):

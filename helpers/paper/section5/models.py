@@ -16,6 +16,7 @@ from helpers.paper.printed import stand_in_note, stand_in_title
 
 MAIN, DEEP = "W-16-10", "W-28-10"  # the paper's names of the network of every figure, and of the deeper one
 DATASETS = ("cifar10", "tiny-imagenet-200")
+NOT_HERE = "not part of this profile"
 CPU_BATCH = 125  # activations of larger batches leave the cache: a quarter slower
 
 
@@ -94,7 +95,7 @@ class Models:
         """What a number is set beside a printed one with: the network, and whether the images are the paper's."""
         data = {run.config.data for key, runs in self._runs.items() if key[:2] == (dataset, network) for run in runs}
         if not data:
-            return "not part of this profile"
+            return NOT_HERE
         return self.network(dataset, network) + stand_in_note(dataset, data.pop())
 
     def network(self, dataset, network=MAIN):

@@ -5,7 +5,7 @@ from helpers.evaluation import pairs_by_cost
 from helpers.paper.printed import dataset_title, printed_table
 
 from .attacked import BY_ERROR, FIXED, TRAINED
-from .models import column, difference, scaled
+from .models import NOT_HERE, column, difference, scaled
 
 METHODS = {"ce": "CE", "pgd": "PGD", "wpgd": "WPGD"}
 
@@ -84,7 +84,7 @@ def compare_table3(scores):
         row = (cell["dataset"], cell["network"], cell["p"])
         where = f"Table 3, {dataset_title(row[0])}, {row[1]}, p = {row[2]:g}"
         zero = zeros[row[0]]
-        note = scores.models.note(*row[:2]) if row in scores.rows else "not part of this profile"
+        note = scores.models.note(*row[:2]) if row in scores.rows else NOT_HERE
         relative = scores.relative(row, TRAINED, zero).value if row in scores.rows and zero in scores.rows else None
         rows += [{"quantity": f"{where}: AE", "paper": cell["AE"], "unit": "%", "note": note,
                   "ours": scores.error(row, BY_ERROR).value if row in scores.rows else None},
