@@ -47,6 +47,8 @@ def wanted(name):
     for choice in (*({"lam": lam} for lam in six["ablation_lams"]),
                    *({"cost": cost} for cost in six.get("ablation_costs", []))):
         found += configs(recipe, cifar10, {**choice, "method": "wpgd", "p": 2.5}, eps=six["eps"])
+    for choice in six.get("ablation_others", []):
+        found += configs(recipe, cifar10, {"method": "wpgd", "p": 2.5, **choice}, {**choice, **pgd}, eps=six["eps"])
     return found
 
 
