@@ -12,11 +12,14 @@ from runner import cli, profiles
 REPO = Path(__file__).parents[1]
 
 
+def settings_of(name):
+    own = profiles.load(REPO / "notebooks" / "profiles" / f"{name}.yaml", cli.sources(REPO), REPO).values
+    return own, {name: value for values in own.values() for name, value in values.items()}
+
+
 def wanted(name):
     """The configs of notebooks 02 to 06, put together as their cells do."""
-    profile = profiles.load(REPO / "notebooks" / "profiles" / f"{name}.yaml", cli.sources(REPO), REPO)
-    own = profile.values
-    common = {name: value for values in own.values() for name, value in values.items()}
+    own, common = settings_of(name)
     recipe, cifar10, tiny = common["recipe"], common["cifar10"], common["tiny_imagenet"]
 
     def configs(recipe, data, *variants, **settings):
@@ -47,9 +50,16 @@ def wanted(name):
     for choice in (*({"lam": lam} for lam in six["ablation_lams"]),
                    *({"cost": cost} for cost in six.get("ablation_costs", []))):
         found += configs(recipe, cifar10, {**choice, "method": "wpgd", "p": 2.5}, eps=six["eps"])
-    for choice in six.get("ablation_others", []):
-        found += configs(recipe, cifar10, {"method": "wpgd", "p": 2.5, **choice}, {**choice, **pgd}, eps=six["eps"])
     return found
+
+
+def wanted_by_table3(name):
+    """The configs of notebook 06 alone: CIFAR-10, one network."""
+    own, common = settings_of(name)
+    assert not own["06_table3"]["deep_network"] and not common["tiny_imagenet"]
+    variants = [{"method": "pgd"}, *({"method": "wpgd", "p": p} for p in common["powers"])]
+    return [training.configure(common["recipe"], common["cifar10"], variant, eps=own["06_table3"]["eps"], seed=seed)
+            for variant in variants for seed in own["06_table3"]["seeds"]]
 
 
 def texts(configs):
@@ -61,6 +71,8 @@ def test_a_plan_holds_the_runs_of_its_profiles(name, more):
     plan = read_plan(REPO / "plans" / f"{name}.yaml").runs
     planned = texts(entry.config for entry in plan)
     asked = set().union(*(texts(wanted(profile)) for profile in (name, *more)))
+    if name == "reduced":
+        asked |= texts(wanted_by_table3("reduced-8-steps"))
     assert planned - asked == set() and asked - planned == set()
     assert len(planned) == sum(not entry.autoattack for entry in plan), "a run is there twice"
     assert all(entry.minutes for entry in plan)

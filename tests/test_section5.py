@@ -296,25 +296,7 @@ def test_the_ablation_counts_s_with_the_metric_of_its_row_against_pgd_of_the_sam
             assert row[f"S, {name}"] == pytest.approx(score)
             assert row[f"change, {name}"] == pytest.approx(100 * (score - zero) / zero)
             assert row[f"change, {name} low"] < row[f"change, {name}"] < row[f"change, {name} high"]
-    assert section5.ablation_verdicts(frame)[1].startswith(
-        f"{COST.name}, lambda = 1, p = 10, 8 training steps: S rises (cross entropy)")
-
-
-def test_the_ablation_compares_with_pgd_that_was_trained_with_as_many_steps(models, tmp_path):
-    def stepped(method, steps, seed):
-        one = run(tmp_path / f"{steps}", method, 10.0, seed=seed)
-        config = training.configure(one.config.to_dict(), steps=steps, step_size=None)
-        return SimpleNamespace(**{**vars(one), "config": config, "cost": COST})
-
-    runs = [stepped("wpgd", 8, 0), stepped("wpgd", 2, 0)]
-    with pytest.raises(ValueError, match="2 attack steps"):
-        section5.ablation_table(models, "cifar10", runs, eps=8, steps=2)
-    frame = section5.ablation_table(models, "cifar10", runs, eps=8, steps=2, references=[stepped("pgd", 2, 3)])
-    assert list(frame["training steps"]) == [8, 2] and list(frame["p"]) == [10.0, 10.0]
-    ours = (COST.normalized * answer(0.5).confusion).sum()
-    for place, seed in ((0, 0), (1, 3)):
-        zero = (COST.normalized * answer(0.1 + 0.2, seed).confusion).sum()
-        assert frame.iloc[place]["change, cross entropy"] == pytest.approx(100 * (ours - zero) / zero)
+    assert section5.ablation_verdicts(frame)[1].startswith(f"{COST.name}, lambda = 1: S rises (cross entropy)")
 
 
 def test_the_ablation_attacks_with_the_rows_own_loss_and_pgd_with_p_0(models, tmp_path, monkeypatch):
@@ -329,6 +311,5 @@ def test_the_ablation_attacks_with_the_rows_own_loss_and_pgd_with_p_0(models, tm
     section5.ablation_table(models, "cifar10", [SimpleNamespace(**{**vars(one), "config": config, "cost": COST})],
                             eps=8, steps=2)
     wasserstein = [(method, told["p"], told["lam"]) for method, told in asked if told["loss"] == "wasserstein"]
-    assert wasserstein == [("wpgd", 10.0, 3.0), ("pgd", 0.0, 3.0), ("wpgd", 10.0, 3.0), ("pgd", 10.0, 3.0),
-                           ("wpgd", 1.0, 3.0), ("pgd", 1.0, 3.0)]
+    assert wasserstein == [("wpgd", 10.0, 3.0), ("pgd", 0.0, 3.0), ("wpgd", 1.0, 3.0), ("pgd", 1.0, 3.0)]
     assert {told["cost"] for _, told in asked if "cost" in told} == {COST.digest}

@@ -15,7 +15,7 @@ from pathlib import Path
 from helpers.claims import Claim, Ledger
 from helpers.paper.files import dumps, merge_rows, plain, write_atomic
 
-PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced", "paper", "long")  # from small to large
+PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
 COMPARED = ("notebook", "quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[2]
 DPI = 150

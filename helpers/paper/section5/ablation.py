@@ -1,4 +1,4 @@
-"""What the paper leaves open, tried out: S and AE of WPGD for other lambda, metrics, attacks (Sec. 5.4, Table 3)."""
+"""What the paper leaves open, tried out: S and AE of WPGD for other lambda and other metrics (Sec. 5.4, Table 3)."""
 
 from helpers.costs import is_fitted
 from helpers.evaluation.direction import measure
@@ -7,12 +7,11 @@ from .attacked import BY_ERROR, FIXED, TRAINED, score_attacks
 from .models import column, difference, scaled
 from .tables import _parts
 
-SAME = "same attacker"  # with the trained p of the row, for PGD too
-ABLATION_ATTACKS = (BY_ERROR, TRAINED, SAME, FIXED)
+ABLATION_ATTACKS = (BY_ERROR, TRAINED, FIXED)
 
 
-def ablation_table(models, dataset, runs, *, eps, steps, references=()):
-    """One row a choice of lambda, metric, p and training attack: NE, AE, and S beside that of a PGD model.
+def ablation_table(models, dataset, runs, *, eps, steps):
+    """One row a choice of lambda and metric: NE, AE, and S beside that of the PGD model, under three attackers.
 
     S is counted with the metric that the row's model was trained with, also for the PGD model beside it; a metric
     with larger costs has a larger S, so changes are given in % of PGD's S.
@@ -21,39 +20,32 @@ def ablation_table(models, dataset, runs, *, eps, steps, references=()):
     ----------
     models : Models, with the PGD model of the data set
     dataset : str, the paper's data set
-    runs : list of Run, trained by WPGD; runs that differ in nothing but the seed share a row
+    runs : list of Run, trained by WPGD with the same p; runs that differ in nothing but the seed share a row
     eps : float, in 1/255; steps : int, of the attacks
-    references : list of Run, PGD models that were trained with another number of attack steps than that of `models`
 
     Returns
     -------
     DataFrame
-        metric, lambda, p, training steps, seeds; NE and AE (PGD on the cross entropy) in %; for each attacker S and
-        its change against PGD in %, all with intervals; and, without one, the change of the mean cost of an error in
-        % of PGD's.
-
-    Raises
-    ------
-    ValueError
-        If there is no PGD model that was trained with as many attack steps as a row.
+        metric, lambda, seeds; NE and AE (PGD on the cross entropy) in %; for each attacker S and its change against
+        PGD in %, all with intervals; and, without one, the change of the mean cost of an error in % of PGD's.
     """
     import pandas
 
     groups = {}
     for run in runs:
         values = None if is_fitted(run.config.cost) else run.cost.digest
-        groups.setdefault((run.cost.name, run.config.lam, run.config.p, run.config.steps, values), []).append(run)
+        groups.setdefault((run.cost.name, run.config.lam, values), []).append(run)
+    plain = models.runs(dataset)
     rows = []
-    for (metric, lam, p, trained_steps, _), group in groups.items():
-        same_seeds = _beside(group, [*models.runs(dataset), *references])
-        cost = group[0].cost
+    for (metric, lam, _), group in groups.items():
+        same_seeds = [next((one for one in plain if one.config.seed == run.config.seed), plain[0]) for run in group]
+        cost, p = group[0].cost, group[0].config.p
         # As text: JSON has no infinity.
-        row = {"metric": metric, "lambda": f"{lam:g}", "p": p, "training steps": trained_steps, "seeds": len(group),
+        row = {"metric": metric, "lambda": f"{lam:g}", "seeds": len(group),
                **_parts("NE", column(models.evaluations(group)))}
         ours = score_attacks(cost, p, eps=eps, steps=steps, lam=lam)
         # The attacker "with the trained p" of a PGD model is the one with p = 0, as in Table 3.
         theirs = score_attacks(cost, 0.0, eps=eps, steps=steps, lam=lam)
-        ours[SAME] = theirs[SAME] = ours[TRAINED]
         for name in ABLATION_ATTACKS:
             answers = models.evaluations(group, ours[name][0])
             zero = models.evaluations(same_seeds, theirs[name][0])
@@ -73,18 +65,8 @@ def ablation_verdicts(frame):
     for row in frame.to_dict("records"):
         words = ", ".join(f"{_direction(row[f'change, {name} low'], row[f'change, {name} high'])} ({name})"
                           for name in ABLATION_ATTACKS)
-        lines.append(f"{row['metric']}, lambda = {row['lambda']}, p = {row['p']:g}, {row['training steps']} training "
-                     f"steps: S {words}")
+        lines.append(f"{row['metric']}, lambda = {row['lambda']}: S {words}")
     return lines
-
-
-def _beside(group, plain):
-    """The PGD model to compare each run with: trained with as many attack steps, and with the same seed if there is."""
-    steps = group[0].config.steps
-    similar = [one for one in plain if one.config.steps == steps]
-    if not similar:
-        raise ValueError(f"no PGD model was trained with {steps} attack steps, as {group[0].config.label} was")
-    return [next((one for one in similar if one.config.seed == run.config.seed), similar[0]) for run in group]
 
 
 def _direction(low, high):
