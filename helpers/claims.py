@@ -101,6 +101,8 @@ class Claim:
         The statistic and its interval (over seeds or bootstrap). Both ends None: a point value.
     holds_if : str
         ``"> 0"``, ``">= 0.5"``, ``"< 0"``, ``"<= 3"`` or ``"in [45, 55]"``.
+    remark : str
+        What a reader of the verdict must know and the interval does not say; it decides nothing.
 
     Raises
     ------
@@ -116,6 +118,7 @@ class Claim:
     low: float | None
     high: float | None
     holds_if: str
+    remark: str = ""
 
     def __post_init__(self):
         for name in ("value", "low", "high"):
@@ -142,8 +145,9 @@ class Claim:
 
     @property
     def note(self) -> str:
-        """"no interval" where the verdict rests on one number, else empty."""
-        return "no interval" if self.value is not None and self.low is None else ""
+        """"no interval" where the verdict rests on one number, and the remark."""
+        bare = self.value is not None and self.low is None
+        return "; ".join(text for text in ("no interval" if bare else "", self.remark) if text)
 
     def margins(self) -> Interval | None:
         """Signed distance of value, low and high to the threshold, positive where the claim holds."""

@@ -52,6 +52,14 @@ def test_point_values_are_marked(value, verdict):
     assert claim(value, float("nan"), float("nan"), "> 0").note == "no interval"
 
 
+def test_a_remark_stands_beside_the_verdict_and_decides_nothing():
+    with_interval = Claim("id", "", "", "", -0.2, -0.3, -0.1, "> 0", remark="at chance")
+    assert (with_interval.verdict, with_interval.note) == ("fails", "at chance")
+    assert Claim("id", "", "", "", 0.2, None, None, "> 0", remark="at chance").note == "no interval; at chance"
+    assert with_interval.as_dict()["note"] == "at chance" and "remark" not in with_interval.as_dict()
+    assert "at chance" in verdict_table([with_interval])._repr_html_()
+
+
 def test_nan_is_not_measurable():
     for value in (float("nan"), None):
         made = claim(value, None, None, "> 0")

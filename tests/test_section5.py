@@ -147,6 +147,12 @@ def test_scores_of_every_attacker(models):
     assert scores.answers(("cifar10", "W-28-10", 2.5), scores.attacks[0]) == []
 
 
+def test_two_models_have_a_difference_but_no_order(models):
+    answers = [models.evaluations(models.at("cifar10", "W-16-10", p)) for p in (0.0, 1.0, 10.0)]
+    assert section5.models.order(answers, COST).low is not None
+    assert np.isnan(section5.models.order(answers[:2], COST).value)
+
+
 def test_table3_and_its_comparison(models):
     scores = section5.Scores(models, {"cifar10": COST}, {"cifar10": 8}, steps=2, lam=10.0)
     table = section5.table3(scores)

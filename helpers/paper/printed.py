@@ -58,7 +58,7 @@ def inconsistencies():
     return pd.DataFrame(_read()["inconsistencies"])
 
 
-def claim(id: str, statistic: str, interval, holds_if: str, *, statement: str | None = None):
+def claim(id: str, statistic: str, interval, holds_if: str, *, statement: str | None = None, remark: str = ""):
     """A `claims.Claim` whose source and sentence are the paper's.
 
     Parameters
@@ -74,6 +74,8 @@ def claim(id: str, statistic: str, interval, holds_if: str, *, statement: str | 
         As for `claims.Claim`.
     statement : str, optional
         Replaces the paper's sentence.
+    remark : str
+        Shown beside the verdict, see `claims.Claim`.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def claim(id: str, statistic: str, interval, holds_if: str, *, statement: str | 
         raise ValueError(f"paper_values.yaml has no claim {name!r}; it has {', '.join(known)}.")
     sentence = statement or known[name].get("quote") or known[name]["printed"]
     value, low, high = interval
-    return Claim(id, known[name]["section"], sentence, statistic, value, low, high, holds_if)
+    return Claim(id, known[name]["section"], sentence, statistic, value, low, high, holds_if, remark)
 
 
 def dataset_title(name: str) -> str:

@@ -42,7 +42,8 @@ def forest(rows):
 
 
 def _claim(entry: dict) -> Claim:
-    return Claim(**{key: entry.get(key) for key in Claim.__dataclass_fields__})
+    fields = set(Claim.__dataclass_fields__) - {"remark"}
+    return Claim(**{key: entry.get(key) for key in fields})
 
 
 def _draw_forest(ax, claims: list[Claim], texts: list[str], sizes: list[float]) -> None:

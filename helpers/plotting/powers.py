@@ -66,7 +66,8 @@ def _draw(ax, panel: dict, labels: list[str], inches: float) -> dict:
         y, errors = numbers(series["y"]), None
         if series.get("low") is not None and series.get("high") is not None:
             errors = [y - numbers(series["low"]), numbers(series["high"]) - y]
-        shift = 0.09 * (index - (len(labels) - 1) / 2)  # side by side, or the error bars hide each other
+        # Side by side, or the error bars hide each other; as far apart on paper whether there are two p or four.
+        shift = 0.03 * max(len(places) - 1, 1) * (index - (len(labels) - 1) / 2)
         handles[series["label"]] = ax.errorbar(
             [places.index(float(p)) + shift for p in series["p"]], y, errors, color=CLASS_COLORS[index % 10],
             marker=MARKERS[index % 10], markersize=4, linewidth=1.2, elinewidth=0.8, capsize=2,

@@ -127,11 +127,18 @@ def difference(first, second, cost=None):
     pairs = list(zip(first, second, strict=False))
     if cost is None:
         return hull((a.error - b.error, *bootstrap_error_difference(a, b)) for a, b in pairs)
-    return hull((measure(a, cost) - measure(b, cost), *bootstrap_score_difference(a, b, cost)) for a, b in pairs)
+    # Rounded: of two equal sums, added up in another order, a rest of 1e-16 is left.
+    return hull((round(measure(a, cost) - measure(b, cost), 12), *bootstrap_score_difference(a, b, cost))
+                for a, b in pairs)
 
 
 def order(series, cost=None, per_error=False):
-    """Kendall's tau of a measure with the order of some models, each a list over seeds: PGD, then rising p."""
+    """Kendall's tau of a measure with the order of some models, each a list over seeds: PGD, then rising p.
+
+    NaN for fewer than three models: two have a difference, not an order.
+    """
+    if len(series) < 3:
+        return hull([])
     return hull(bootstrap_order(list(step), cost, per_error=per_error) for step in zip(*series, strict=False))
 
 
