@@ -111,8 +111,9 @@ def _draw_row(part, panels: list[dict], side: float) -> None:
         shared.setdefault(panel["share"] or index, []).append((ax, panel))
     for members in shared.values():
         low, high, beyond = color_limits([panel for _, panel in members])
+        longest = max(_longest(panel, high) for _, panel in members)  # matrices to compare have numbers of one size
         for ax, panel in members:
-            image = _draw_panel(ax, panel, low, high, side)
+            image = _draw_panel(ax, panel, low, high, side, longest)
         panel = members[0][1]
         # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
         bar = part.colorbar(image, cax=ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1]), extend=beyond)
@@ -160,7 +161,7 @@ def _cost_limits(finite: np.ndarray, high: float, panels: list[dict]) -> tuple[f
     return low, high, "min" if finite.min() < low else "neither"
 
 
-def _draw_panel(ax, panel: dict, low: float, high: float, side: float):
+def _draw_panel(ax, panel: dict, low: float, high: float, side: float, longest: int):
     import matplotlib
 
     matrix = panel["matrix"].copy()
@@ -172,17 +173,21 @@ def _draw_panel(ax, panel: dict, low: float, high: float, side: float):
     for spine in ax.spines.values():
         spine.set_visible(False)
     if len(matrix) <= ANNOTATED:
-        _annotate(ax, matrix, image, panel["kind"], side)
+        _annotate(ax, matrix, image, panel["kind"], side, longest)
     return image
 
 
-def _annotate(ax, matrix: np.ndarray, image, kind: str, side: float) -> None:
-    """Write each number into its cell, as large as the cell allows, in black or white."""
+def _longest(panel: dict, high: float) -> int:
+    """Characters of the longest number that is written into a cell."""
+    matrix, kind = panel["matrix"], panel["kind"]
+    shown = np.isfinite(matrix) & ~(np.eye(len(matrix), dtype=bool) & (kind == "cost"))
+    return max((len(_cell_text(value, kind, high < FINE)) for value in matrix[shown]), default=0)
+
+
+def _annotate(ax, matrix: np.ndarray, image, kind: str, side: float, longest: int) -> None:
+    """Write each number into its cell, as large as the cell and the longest number allow, in black or white."""
     fine = image.norm.vmax < FINE
     texts = {index: _cell_text(value, kind, fine) for index, value in np.ndenumerate(matrix) if np.isfinite(value)}
-    if not texts:
-        return
-    longest = max(map(len, texts.values()))
     size = min(side / len(matrix) * POINTS / (0.66 * max(longest, 2) + 0.45), LARGEST)
     for (row, column), text in texts.items():
         red, green, blue, _ = image.cmap(image.norm(matrix[row, column]))

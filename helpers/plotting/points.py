@@ -121,7 +121,7 @@ def _draw_correlation(ax, panel: dict, inches: float) -> None:
     seen = np.isfinite(cost) & np.isfinite(gap)
     cost, gap = cost[seen], gap[seen]
     many = len(cost) > 1000
-    ax.scatter(cost, gap, s=4 if many else 14, color=COLORS["ce"], alpha=0.15 if many else 0.55, linewidths=0,
+    ax.scatter(cost, gap, s=5 if many else 14, color=COLORS["ce"], alpha=0.35 if many else 0.55, linewidths=0,
                rasterized=many)
     if len(np.unique(cost)) > 1:
         slope, start = np.polyfit(cost, gap, 1)
@@ -132,6 +132,7 @@ def _draw_correlation(ax, panel: dict, inches: float) -> None:
         ax.annotate(pair["text"], (pair["x"], 100 * pair["y"]), xytext=(-6 if right else 4, 3),
                     textcoords="offset points", fontsize=SMALL, ha="right" if right else "left")
         ax.plot(pair["x"], 100 * pair["y"], "o", markerfacecolor="none", markeredgecolor=GREY, markersize=7)
+        ax.plot(pair["x"], 100 * pair["y"], "o", color=COLORS["ce"], markeredgewidth=0, markersize=3)
     ax.set_title(wrap(f"{panel['title']}\n{_rho(panel)}", inches))
     ax.set_xlabel(panel.get("xlabel", "cost"))
     ax.set_ylabel("accuracy gap [% points]")
