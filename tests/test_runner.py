@@ -137,7 +137,9 @@ def test_interrupt_ends_the_kernel_and_what_it_started(tmp_path):
         "import sys, pathlib; from runner.__main__ import main; sys.exit(main([], pathlib.Path(sys.argv[1])))"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes)
+    # A shell without a terminal starts jobs in the background with SIGINT ignored, which children inherit.
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], **pipes, **listening)
     wait_until(lambda: mark.is_file() and mark.read_text().endswith("\n"))
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=3)
