@@ -247,7 +247,8 @@ def _html(frame) -> str:
                    ("claim", "statistic", "value", "holds if", "verdict"))
     rows = []
     for row in frame.to_dict("records"):
-        verdict = html.escape(row["verdict"]) + (f"<br><small>{html.escape(row['note'])}</small>" if row["note"] else "")
+        note = f"<br><small>{html.escape(row['note'])}</small>" if row["note"] else ""
+        verdict = html.escape(row["verdict"]) + note
         texts = [f"{html.escape(row['statement'])}<br><small>{html.escape(row['source'])}</small>",
                  html.escape(row["statistic"]), format_interval(row["value"], row["low"], row["high"]),
                  html.escape(row["holds_if"]), verdict]
