@@ -66,13 +66,13 @@ def texts(configs):
     return {json.dumps(config.to_dict(), sort_keys=True) for config in configs}
 
 
-@pytest.mark.parametrize("name, more", [("reduced", ["reduced-cifar10"]), ("paper", [])])
-def test_a_plan_holds_the_runs_of_its_profiles(name, more):
+@pytest.mark.parametrize("name, more, table3", [("reduced", ["reduced-cifar10"], ["reduced-8-steps"]),
+                                                ("paper", [], [])])
+def test_a_plan_holds_the_runs_of_its_profiles(name, more, table3):
     plan = read_plan(REPO / "plans" / f"{name}.yaml").runs
     planned = texts(entry.config for entry in plan)
-    asked = set().union(*(texts(wanted(profile)) for profile in (name, *more)))
-    if name == "reduced":
-        asked |= texts(wanted_by_table3("reduced-8-steps"))
+    asked = set().union(*(texts(wanted(profile)) for profile in (name, *more)),
+                        *(texts(wanted_by_table3(profile)) for profile in table3))
     assert planned - asked == set() and asked - planned == set()
     assert len(planned) == sum(not entry.autoattack for entry in plan), "a run is there twice"
     assert all(entry.minutes for entry in plan)

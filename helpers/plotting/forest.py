@@ -42,8 +42,7 @@ def forest(rows):
 
 
 def _claim(entry: dict) -> Claim:
-    fields = set(Claim.__dataclass_fields__) - {"remark"}
-    return Claim(**{key: entry.get(key) for key in fields})
+    return Claim(**{key: entry[key] for key in Claim.__dataclass_fields__ if key in entry})
 
 
 def _draw_forest(ax, claims: list[Claim], texts: list[str], sizes: list[float]) -> None:

@@ -81,6 +81,8 @@ def _read(panel: dict) -> dict:
     if matrix.shape != (len(classes), len(classes)):
         raise ValueError(f"Panel {panel.get('title')!r} has a matrix of shape {matrix.shape} for "
                          f"{len(classes)} classes; it must be (K, K).")
+    if kind == "cost":
+        np.fill_diagonal(matrix, np.nan)
     return {**panel, "matrix": matrix, "classes": classes, "share": panel.get("share")}
 
 
@@ -111,9 +113,12 @@ def _draw_row(part, panels: list[dict], side: float) -> None:
         shared.setdefault(panel["share"] or index, []).append((ax, panel))
     for members in shared.values():
         low, high, beyond = color_limits([panel for _, panel in members])
-        longest = max(_longest(panel, high) for _, panel in members)  # matrices to compare have numbers of one size
-        for ax, panel in members:
-            image = _draw_panel(ax, panel, low, high, side, longest)
+        texts = [_cell_texts(panel, high) for _, panel in members]
+        # Matrices to compare have numbers of one size.
+        longest = max((len(text) for cells in texts for text in cells.values()), default=0)
+        for (ax, panel), cells in zip(members, texts, strict=True):
+            image = _draw_panel(ax, panel, low, high, side)
+            _annotate(ax, panel["matrix"], image, cells, longest, side)
         panel = members[0][1]
         # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
         bar = part.colorbar(image, cax=ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1]), extend=beyond)
@@ -161,33 +166,28 @@ def _cost_limits(finite: np.ndarray, high: float, panels: list[dict]) -> tuple[f
     return low, high, "min" if finite.min() < low else "neither"
 
 
-def _draw_panel(ax, panel: dict, low: float, high: float, side: float, longest: int):
+def _draw_panel(ax, panel: dict, low: float, high: float, side: float):
     import matplotlib
 
-    matrix = panel["matrix"].copy()
     cmap = matplotlib.colormaps[KINDS[panel["kind"]]["cmap"]].with_extremes(bad=MASK)
-    if panel["kind"] == "cost":
-        np.fill_diagonal(matrix, np.nan)
-    image = ax.imshow(np.ma.masked_invalid(matrix), cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+    image = ax.imshow(np.ma.masked_invalid(panel["matrix"]), cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
     ax.set_title(wrap(panel["title"], side))
     for spine in ax.spines.values():
         spine.set_visible(False)
-    if len(matrix) <= ANNOTATED:
-        _annotate(ax, matrix, image, panel["kind"], side, longest)
     return image
 
 
-def _longest(panel: dict, high: float) -> int:
-    """Characters of the longest number that is written into a cell."""
-    matrix, kind = panel["matrix"], panel["kind"]
-    shown = np.isfinite(matrix) & ~(np.eye(len(matrix), dtype=bool) & (kind == "cost"))
-    return max((len(_cell_text(value, kind, high < FINE)) for value in matrix[shown]), default=0)
+def _cell_texts(panel: dict, high: float) -> dict:
+    """What is written into the cells, by (row, column); nothing into those of a large matrix."""
+    matrix = panel["matrix"]
+    if len(matrix) > ANNOTATED:
+        return {}
+    return {index: _cell_text(value, panel["kind"], high < FINE)
+            for index, value in np.ndenumerate(matrix) if np.isfinite(value)}
 
 
-def _annotate(ax, matrix: np.ndarray, image, kind: str, side: float, longest: int) -> None:
+def _annotate(ax, matrix: np.ndarray, image, texts: dict, longest: int, side: float) -> None:
     """Write each number into its cell, as large as the cell and the longest number allow, in black or white."""
-    fine = image.norm.vmax < FINE
-    texts = {index: _cell_text(value, kind, fine) for index, value in np.ndenumerate(matrix) if np.isfinite(value)}
     size = min(side / len(matrix) * POINTS / (0.66 * max(longest, 2) + 0.45), LARGEST)
     for (row, column), text in texts.items():
         red, green, blue, _ = image.cmap(image.norm(matrix[row, column]))
