@@ -1,0 +1,203 @@
+"""What a notebook leaves behind: figures with the numbers in them, tables, verdicts, the comparison with the paper.
+
+    <results>/<profile>/figures/fig10.png .pdf .csv   tables/table2.csv   metrics/<notebook>.json (provenance)
+                        claims.csv                    paper_vs_ours.csv
+
+Every result is a tidy DataFrame, one row an observation, an `Interval` in a cell; on disk a column x of intervals becomes
+"x", "x low", "x high". Numbers have six significant digits there.
+"""
+import importlib.metadata
+import io
+import json
+import re
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import claims as verdicts
+from helpers.files import write_atomic
+from helpers.intervals import merge, split
+from helpers.provenance import provenance
+
+PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
+COMPARED = ("quantity", "paper", "ours", "unit", "note")
+REPO_ROOT = Path(__file__).resolve().parents[1]
+DPI = 150
+LARGE = 5000  # rows above which a frame is compressed
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
+
+
+class Results:
+    """The results of one notebook under one profile.
+
+    Parameters
+    ----------
+    notebook : str
+        Name without suffix, e.g. "02_accuracy_gap".
+    profile : str
+        Names the folder below ``root``.
+    root : str or Path
+        Root of the results; files go to ``<root>/<profile>/``.
+    seed : int
+        Noted in the provenance.
+
+    Raises
+    ------
+    ValueError
+        If a name is no plain file name.
+    """
+
+    def __init__(self, notebook, profile, root, seed=0):
+        self.notebook, self.profile, self.seed = _plain(notebook), _plain(profile), seed
+        self.folder = Path(root) / self.profile
+        self._compared = {}
+        self._start = time.perf_counter()
+
+    def beside(self, frame, name, title=""):
+        """Keep the numbers of a figure, and return them with those of the committed reference run below.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Written to ``figures/<name>.csv`` (``.csv.gz`` above 5,000 rows).
+        title : str
+            What is measured here; what was, in the reference run, is read from its file.
+
+        Returns
+        -------
+        DataFrame
+            ``frame`` with a first column ``profile``, such as "quick: 5,000 digits, W-10-1"; then the same columns of the
+            largest committed profile above this one, if it has this figure.
+        """
+        large = len(frame) > LARGE
+        self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if large else ''}")
+        (self.folder / f"figures/{name}.csv{'' if large else '.gz'}").unlink(missing_ok=True)
+        parts = [(self.profile, title, frame)]
+        found = reference(self.profile, name, frame)
+        parts += [] if found is None else [found]
+        return pd.concat([part.assign(profile=f"{profile}: {title}" if title else profile)[["profile", *frame.columns]]
+                          for profile, title, part in parts], ignore_index=True)
+
+    def figure(self, fig, name):
+        """Save ``figures/<name>.png`` (150 dpi) and ``.pdf``, both without dates; returns the figure, still open."""
+        import matplotlib
+        with matplotlib.rc_context({"pdf.fonttype": 42}):  # text in the PDF stays text
+            for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+                content = io.BytesIO()
+                fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+                write_atomic(self.folder / "figures" / f"{_plain(name)}.{kind}", content.getvalue())
+        return fig
+
+    def table(self, frame, name):
+        """Save a DataFrame as ``tables/<name>.csv``, a 0..n-1 index left out; returns it."""
+        self._write(frame, f"tables/{_plain(name)}.csv")
+        return frame
+
+    def compare(self, rows):
+        """Note printed numbers beside ours for paper_vs_ours.csv; returns these rows.
+
+        Parameters
+        ----------
+        rows : DataFrame or list of dict
+            ``quantity`` (unique in a notebook; the same one replaces), ``paper`` and ``ours`` (number, str or None),
+            ``unit``, ``note``.
+
+        Raises
+        ------
+        ValueError
+            If a row has no quantity or an unknown key.
+        """
+        frame = pd.DataFrame(rows)
+        unknown = set(frame) - set(COMPARED)
+        if unknown or "quantity" not in frame or frame.quantity.isna().any():
+            raise ValueError(f"A comparison row needs 'quantity' and may have {', '.join(COMPARED[1:])}; these have "
+                             f"{', '.join(map(str, frame)) or 'nothing'}.")
+        frame = frame.reindex(columns=COMPARED)
+        self._compared.update({row["quantity"]: row for row in frame.to_dict("records")})
+        return frame
+
+    def finish(self, claims):
+        """Write metrics, claims.csv and paper_vs_ours.csv; returns the verdicts as a table to look at.
+
+        The notebook's earlier rows in both CSV files are replaced, those of other notebooks stay.
+        """
+        claims = list({claim.id: claim for claim in claims}.values())
+        facts = {**provenance(), "notebook": self.notebook, "profile": self.profile, "seed": self.seed,
+                 "seconds": round(time.perf_counter() - self._start, 1), "versions": _versions()}
+        metrics = self.folder / "metrics" / f"{self.notebook}.json"
+        write_atomic(metrics, json.dumps({"provenance": facts}, indent=1) + "\n")
+        self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
+        self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
+        return verdicts.table(claims)
+
+    def _write(self, frame, name):
+        numbered = frame.index.name is None and list(frame.index) == list(range(len(frame)))
+        compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
+        write_atomic(self.folder / name, lambda file: _rounded(split(frame)).to_csv(
+            file, index=not numbered, float_format="%.6g", lineterminator="\n", compression=compression))
+
+    def _merge(self, name, rows, columns):
+        """Replace the rows of this notebook in a CSV; the others stay as they are, to the letter."""
+        path, columns = self.folder / name, ["notebook", *columns]
+        new = pd.DataFrame([{"notebook": self.notebook, **row} for row in rows], columns=columns)
+        text = _rounded(new).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        frames = [pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)]
+        if path.exists():
+            old = pd.read_csv(path, dtype=str, keep_default_na=False)
+            if list(old) != columns:
+                raise ValueError(f"{path} has the columns {', '.join(old)}, expected {', '.join(columns)}. It was written "
+                                 "by another version; move it away and run the notebooks again.")
+            frames.append(old[old.notebook != self.notebook])
+        merged = pd.concat(frames).sort_values("notebook", kind="stable")
+        write_atomic(path, merged.to_csv(index=False, lineterminator="\n"))
+
+
+def reference(profile, name, like):
+    """The numbers of a figure in the largest committed profile above one, for drawing below a smaller run.
+
+    Parameters
+    ----------
+    profile : str
+        The running profile. A user's own profile counts as smaller than all committed ones.
+    name : str
+        Of the figure.
+    like : DataFrame
+        Whose columns, and their types, are read.
+
+    Returns
+    -------
+    (profile, title, DataFrame) or None
+    """
+    above = PROFILES[PROFILES.index(profile) + 1:] if profile in PROFILES else PROFILES
+    # Class names such as "4" are texts, also where a file holds nothing else.
+    texts = {name: str for name, kind in split(like).dtypes.items() if not pd.api.types.is_numeric_dtype(kind)}
+    for larger in reversed(above):
+        for path in (REPO_ROOT / "results" / larger / "figures").glob(f"{name}.csv*"):
+            try:
+                found = merge(pd.read_csv(path, dtype={**texts, "title": str}, keep_default_na=False, na_values=[""]))
+                title = found.title.fillna("").iloc[0]
+                return larger, title, found[list(like)].fillna({column: "" for column in texts})
+            except (ValueError, KeyError, OSError, IndexError) as error:
+                warnings.warn(f"{path} is not drawn beside this run, it cannot be read: {error}", stacklevel=3)
+    return None
+
+
+def _rounded(frame):
+    """The frame with the numbers among its texts written as pandas writes columns of numbers."""
+    def cell(value):
+        return f"{value:.6g}" if isinstance(value, float) and value == value else value
+
+    return frame.assign(**{str(name): frame[name].map(cell) for name in frame if frame[name].dtype == object})
+
+
+def _versions():
+    installed = {found.name: found.version for found in importlib.metadata.distributions()}
+    return {package: installed[package] for package in PACKAGES if package in installed}
+
+
+def _plain(name):
+    if not re.fullmatch(r"[\w][\w.+-]*", str(name)):
+        raise ValueError(f"{name!r} is no plain file name: use letters, digits, '.', '_' and '-', as in 'fig01'.")
+    return str(name)
