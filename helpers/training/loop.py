@@ -12,7 +12,7 @@ from helpers import attacks, costs, data, models
 from helpers.allocator import keep_freed_memory
 from helpers.training import store as runs
 from helpers.training.progress import Progress
-from helpers.training.provenance import provenance
+from helpers.provenance import provenance
 from helpers.training.step import State, Trainer, learning_rate
 
 

@@ -1,43 +1,141 @@
-"""Plans: which runs to train, in which order, and what to measure of them."""
+"""The models of a profile: which runs they are, in which order, and the table of those that are trained."""
 import dataclasses
+import difflib
+import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
 from helpers.training.config import TrainConfig, configure
+from helpers.training.loop import train
+
+TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
+# Fields that may be a list, a run each; the last one varies fastest, so that all runs of the first seed come first.
+VARIED = ("seed", "steps", "method", "p", "lam", "eps")
+COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a plan.
+    """A run that a profile asks for.
 
     Attributes
     ----------
     config : TrainConfig
     minutes : float, what it is expected to take; None if nobody said
     autoattack : int, test images to attack by AutoAttack once the run is trained; 0: none
+    tags : dict, "" for a tag that the profile does not give
+        paper_data, paper_network, panel: what the model stands for in the paper.
     """
 
     config: TrainConfig
     minutes: float | None = None
     autoattack: int = 0
+    tags: dict = field(default_factory=dict)
 
+
+def expand(models, recipe):
+    """The runs that a list of models asks for, in its order.
+
+    Parameters
+    ----------
+    models : list of dict
+        `TrainConfig` fields on top of the recipe.  method, p, lam, eps, steps and seed may be lists: a run for each
+        combination, all of the first seed before the second; combinations that are the same run (CE has no p) are one.
+        Beside fields: ``minutes``, of each run; ``autoattack``, test images; ``notebooks``, a list of numbers, for the
+        runner; the tags ``paper_data``, ``paper_network``, ``panel``.
+    recipe : dict of the fields that all models share
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    ValueError
+        Names the model by its place in the list, and what is wrong with it.
+    """
+    if not isinstance(models, list):
+        raise ValueError(f"models must be a list of mappings of settings, not {models!r}")
+    entries = {}
+    for number, model in enumerate(models, 1):
+        if not isinstance(model, dict):
+            raise ValueError(f"model {number} must be a mapping of settings, not {model!r}")
+        try:
+            for entry in _entries(model, recipe):
+                key = json.dumps([entry.config.to_dict(), entry.tags, entry.autoattack], sort_keys=True)
+                entries.setdefault(key, entry)
+        except ValueError as error:
+            raise ValueError(f"model {number}: {error}") from None
+    return list(entries.values())
+
+
+def _entries(model, recipe):
+    known = [*(item.name for item in dataclasses.fields(TrainConfig)), *TAGS, "minutes", "autoattack", "notebooks"]
+    for name in model:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            raise ValueError(f"{name!r} is no setting of a model" + (f"; did you mean {near[0]!r}?" if near else ""))
+    minutes, autoattack, notebooks = model.get("minutes"), model.get("autoattack", 0), model.get("notebooks", [])
+    if minutes is not None and type(minutes) not in (int, float):
+        raise ValueError(f"minutes = {minutes!r}: give a number")
+    if type(autoattack) is not int or autoattack < 0:
+        raise ValueError(f"autoattack = {autoattack!r}: give the number of test images")
+    if not isinstance(notebooks, list) or not all(type(one) is int for one in notebooks):
+        raise ValueError(f"notebooks = {notebooks!r}: give a list of numbers, such as [5, 6]")
+    tags = {name: model.get(name, "") for name in TAGS}
+    settings = {name: value for name, value in model.items() if name in known[:-len(TAGS) - 3]}
+    several = {name: settings.pop(name) for name in VARIED if isinstance(settings.get(name), list)}
+    for values in itertools.product(*several.values()):
+        yield Entry(configure(recipe, settings, dict(zip(several, values))), minutes, autoattack, tags)
+
+
+def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
+    """Train the models of a profile, or find them, or resume them: a row a run.
+
+    Parameters
+    ----------
+    models, recipe : see `expand`
+    data_root, store, progress : see `train`
+    train_missing : bool
+        False: nothing is trained.  Runs that are neither finished nor exported with their answers
+        (``results/*/runs/``) have no row; of the exported ones `run.model` is None.
+
+    Returns
+    -------
+    DataFrame
+        paper_data, paper_network, panel ("" where the profile gives none), data, network, method ("ce", "pgd",
+        "wpgd"), p (NaN for CE, 0.0 for PGD), lam (NaN but for WPGD), cost (its name; "" but for WPGD), eps (in 1/255;
+        0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
+    """
+    import pandas
+    rows = []
+    for entry in expand(models, recipe):
+        run = train(entry.config, data_root=data_root, store=store, progress=progress)
+        rows.append({**entry.tags, **_facts(run), "run": run})
+    return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+def _facts(run):
+    """The columns of `train_models` that a config tells."""
+    config = run.config
+    wpgd = config.method == "wpgd"
+    p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
+    return {"data": Path(config.data).name, "network": config.network, "method": config.method, "p": p,
+            "lam": config.lam if wpgd else float("nan"), "cost": run.cost.name if wpgd else "", "eps": config.eps,
+            "seed": config.seed, "label": config.method.upper() + (f" p={p:g}" if wpgd else "")}
+
+
+# --- until the profiles are the plans ---
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan file, read and checked.
-
-    Attributes
-    ----------
-    runs : list of Entry
-    evaluate : dict, settings of `helpers.paper.section5.evaluate_planned`
-    """
+    """A plan file, read and checked."""
 
     runs: list
     evaluate: dict
-
-
 def read_plan(path):
     """A `Plan` from a YAML file, or one of a single run from its config.json.
 

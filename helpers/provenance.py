@@ -26,7 +26,7 @@ def provenance(device=None):
 @lru_cache
 def _commit():
     """Commit of the code that is running; the code counts, not the results it writes."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     try:
         revision = _git(root, "rev-parse", "--short=12", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "helpers", "notebooks")
