@@ -12,8 +12,7 @@ from helpers.training.config import TrainConfig, configure
 from helpers.training.loop import train
 
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
-# Fields that may be a list, a run each; the last one varies fastest, so that all runs of the first seed come first.
-VARIED = ("seed", "steps", "method", "p", "lam", "eps")
+VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")  # what may be a list, a run each; the last varies fastest
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
@@ -28,12 +27,14 @@ class Entry:
     autoattack : int, test images to attack by AutoAttack once the run is trained; 0: none
     tags : dict, "" for a tag that the profile does not give
         paper_data, paper_network, panel: what the model stands for in the paper.
+    cost : spec of the metric that the profile names, also for CE and PGD, which do not train with it; "" without one
     """
 
     config: TrainConfig
     minutes: float | None = None
     autoattack: int = 0
     tags: dict = field(default_factory=dict)
+    cost: object = ""
 
 
 def expand(models, recipe):
@@ -42,10 +43,9 @@ def expand(models, recipe):
     Parameters
     ----------
     models : list of dict
-        `TrainConfig` fields on top of the recipe.  method, p, lam, eps, steps and seed may be lists: a run for each
-        combination, all of the first seed before the second; combinations that are the same run (CE has no p) are one.
-        Beside fields: ``minutes``, of each run; ``autoattack``, test images; ``notebooks``, a list of numbers, for the
-        runner; the tags ``paper_data``, ``paper_network``, ``panel``.
+        `TrainConfig` fields on top of the recipe.  Beside them: ``minutes``, of each run; ``autoattack``, test images;
+        ``notebooks``, a list of numbers, for the runner; the tags ``paper_data``, ``paper_network``, ``panel``.
+        The `VARIED` may be lists: a run for each combination.  Runs that are the same (CE has no p) are one.
     recipe : dict of the fields that all models share
 
     Returns
@@ -85,11 +85,13 @@ def _entries(model, recipe):
         raise ValueError(f"autoattack = {autoattack!r}: give the number of test images")
     if not isinstance(notebooks, list) or not all(type(one) is int for one in notebooks):
         raise ValueError(f"notebooks = {notebooks!r}: give a list of numbers, such as [5, 6]")
-    tags = {name: model.get(name, "") for name in TAGS}
-    settings = {name: value for name, value in model.items() if name in known[:-len(TAGS) - 3]}
-    several = {name: settings.pop(name) for name in VARIED if isinstance(settings.get(name), list)}
+    several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
     for values in itertools.product(*several.values()):
-        yield Entry(configure(recipe, settings, dict(zip(several, values))), minutes, autoattack, tags)
+        one = {**model, **dict(zip(several, values))}
+        tags = {name: one.pop(name, "") for name in TAGS}
+        settings = {name: value for name, value in one.items() if name not in ("minutes", "autoattack", "notebooks")}
+        config = configure(recipe, settings)
+        yield Entry(config, minutes, autoattack, tags, model.get("cost", recipe.get("cost")) or "")
 
 
 def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
@@ -107,25 +109,23 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     -------
     DataFrame
         paper_data, paper_network, panel ("" where the profile gives none), data, network, method ("ce", "pgd",
-        "wpgd"), p (NaN for CE, 0.0 for PGD), lam (NaN but for WPGD), cost (its name; "" but for WPGD), eps (in 1/255;
-        0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
+        "wpgd"), p (NaN for CE, 0.0 for PGD), lam, cost (as the profile names it, for `costs.from_spec`), eps (in
+        1/255; 0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
     """
     import pandas
     rows = []
     for entry in expand(models, recipe):
         run = train(entry.config, data_root=data_root, store=store, progress=progress)
-        rows.append({**entry.tags, **_facts(run), "run": run})
+        rows.append({**entry.tags, **_facts(run.config), "cost": entry.cost, "run": run})
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def _facts(run):
+def _facts(config):
     """The columns of `train_models` that a config tells."""
-    config = run.config
-    wpgd = config.method == "wpgd"
     p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
+    label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
     return {"data": Path(config.data).name, "network": config.network, "method": config.method, "p": p,
-            "lam": config.lam if wpgd else float("nan"), "cost": run.cost.name if wpgd else "", "eps": config.eps,
-            "seed": config.seed, "label": config.method.upper() + (f" p={p:g}" if wpgd else "")}
+            "lam": config.lam, "eps": config.eps, "seed": config.seed, "label": label}
 
 
 # --- until the profiles are the plans ---
