@@ -1,0 +1,130 @@
+"""Profiles: YAML files that say which models to train and what the notebooks get as parameters.
+
+A profile is a mapping with the keys
+
+    name         names the folder below results/; the file's own name by default
+    description  a line for the reader
+    extends      a bundled profile: this one is laid over it, mapping by mapping; a list, or an empty mapping, replaces
+    recipe       `helpers.training.TrainConfig` fields that all models share
+    models       what to train, in this order: see `helpers.training.expand`
+    evaluate     what to measure of a trained model: see `helpers.training.plan`
+    common       parameters of all notebooks that declare them
+    notebooks    parameters by notebook
+
+This module needs the standard library alone (PyYAML to `read`): a misspelt name is told before anything is imported.
+"""
+
+import difflib
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "profiles"
+CONTENT = {"recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}  # what a profile may inherit
+
+
+def suggest(word, known):
+    """Return ``" Did you mean 'x'?"`` for the word of `known` nearest to `word`, or an empty string."""
+    near = difflib.get_close_matches(str(word), [str(one) for one in known], n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def find(text, folder=FOLDER):
+    """Return the path of a profile that is given by its name, or by the path of a YAML file.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        There is none; the nearest name is suggested.
+    """
+    if "/" in str(text) or str(text).endswith((".yaml", ".yml")):
+        path = Path(text).expanduser().resolve()
+        if path.is_file():
+            return path
+        raise FileNotFoundError(f"profile {text}: there is no such file ({path}).")
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if text not in known:
+        names = ", ".join(known) or "one"
+        raise ValueError(f"unknown profile {text!r}.{suggest(text, known)} Choose {names} or give the path of a YAML file.")
+    return folder / f"{text}.yaml"
+
+
+def read(path, folder=FOLDER):
+    """Read a profile.
+
+    Parameters
+    ----------
+    path : Path
+    folder : Path
+        Where the profiles lie that it may extend; their names are taken.
+
+    Returns
+    -------
+    dict
+        With the keys name, description, recipe, models, evaluate, common and notebooks, whether the file has them or not.
+
+    Raises
+    ------
+    ValueError
+        One paragraph that names the file, the offending entry and what was expected.
+    """
+    content = {**CONTENT, **_extended(path, folder)}
+    name = content.setdefault("name", path.stem)
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"profile {path}: the name {name!r} must be letters, digits, '.', '_' or '-': it names a folder.")
+    bundled = folder / f"{name}.yaml"
+    if bundled.is_file() and not bundled.samefile(path):
+        raise ValueError(f"profile {path}: the name {name!r} is that of {bundled}, whose results it would overwrite; "
+                         "choose another.")
+    return content | {"description": str(content.get("description") or "")}
+
+
+def _extended(path, folder, above=()):
+    """Return the content of a profile, laid over that of the one which it extends; name and description are its own."""
+    content = _parsed(path)
+    if "extends" not in content:
+        return content
+    base, known = content.pop("extends"), sorted(one.stem for one in folder.glob("*.yaml"))
+    if base not in known or base in (path.stem, *above):
+        raise ValueError(f"profile {path}: it extends {base!r}, which is no other bundled profile."
+                         f"{suggest(base, known)} There are {', '.join(known)}.")
+    inherited = _extended(folder / f"{base}.yaml", folder, (*above, path.stem))
+    return _merged({key: inherited[key] for key in CONTENT if key in inherited}, content)
+
+
+def _merged(below, above):
+    if not (isinstance(below, dict) and isinstance(above, dict) and above):
+        return above
+    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
+
+
+def _parsed(path):
+    """Return the mapping in a YAML file, as people mean it: 1e-3 is a number, and no key may stand twice."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            for index, (key, _) in enumerate(node.value):
+                if any(key.value == earlier.value for earlier, _ in node.value[:index]):
+                    raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            return super().construct_mapping(node, deep)
+
+    number = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"profile {path}:{line} is not valid YAML: {error.problem}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"profile {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    known = ("name", "description", "extends", *CONTENT)
+    if not isinstance(content, dict):
+        raise ValueError(f"profile {path} must be a mapping with some of the keys {', '.join(known)}.")
+    content = {key: value for key, value in content.items() if value is not None}
+    for key, value in content.items():
+        if key not in known:
+            raise ValueError(f"profile {path}: unknown key {key!r}.{suggest(key, known)} Known: {', '.join(known)}.")
+        if key in CONTENT and not isinstance(value, type(CONTENT[key])):
+            wanted = "list" if key == "models" else "mapping of names to values"
+            raise ValueError(f"profile {path}: {key} must be a {wanted}, not {value!r}.")
+    return content
