@@ -44,7 +44,7 @@ class AttackCounters:
 
 
 def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="linf", random_start=True,
-        restarts=1, generator=None, start=None, mode="eval", early_exit=False, counters=None, check=True):
+        restarts=1, generator=None, start=None, mode="eval", counters=None, check=True):
     """Adversarial images by projected gradient ascent: ``argmax loss(model(x'), y)`` over ``||x' - x|| <= eps``.
 
     Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2),
@@ -64,10 +64,6 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     generator : torch.Generator on the device of `x`, optional: source of the random starts
     start : Tensor like `x`, optional: start there (projected), in place of `x` or a random point
     mode : "eval" (default), "train" (batch statistics; the running ones are put back) or "keep"
-    early_exit : bool, leave an image as soon as it is misclassified.  An image that comes back misclassified is the
-        first such point of its path, start included; the error on these images is that of an attacker who may stop
-        anywhere, at least that of the full attack, and much cheaper.  For robust accuracy, not for confusions: the
-        first wrong class is not the one that the full attack ends in.  Needs mode "eval" or "keep"
     counters : AttackCounters, optional; without one, zero gradients are reported by a `ZeroGradientWarning`
     check : bool, validate x (which reads it back from a GPU); training turns this off
 
@@ -80,39 +76,29 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     ValueError
         For images outside [0, 1] or of integer type, labels that do not fit, eps < 0, an unknown norm or mode.
     """
-    _validate(x, y, eps, step_size, steps, norm, restarts, mode, early_exit, check)
+    _validate(x, y, eps, step_size, steps, norm, restarts, mode, check)
     x = x.detach()
     if eps == 0 or len(x) == 0:
         return x.clone()
     own = counters is None
     counters = AttackCounters() if own else counters
+    best, best_loss = None, None
     # A caller who only evaluates may have switched gradients off.
     with frozen(model, mode), torch.enable_grad():
-        search = _until_fooled if early_exit else _strongest
-        best = search(model, x, y, start, restarts, counters, loss, eps, step_size, steps, norm, random_start,
-                      generator)
+        for _ in range(restarts):
+            adversarial = _start(x, start, eps, norm, random_start, generator)
+            adversarial = _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters)
+            if restarts == 1:
+                best = adversarial
+                break
+            with torch.no_grad():
+                value = loss(model(adversarial), y)
+            better = torch.ones_like(value, dtype=torch.bool) if best is None else value > best_loss
+            best = adversarial if best is None else torch.where(_rows(better, x), adversarial, best)
+            best_loss = value if best_loss is None else torch.where(better, value, best_loss)
     if own and (zero := counters.zero_gradient_rows):
         warnings.warn(f"{zero} of {counters.images} images met a gradient of exactly zero during PGD: the network may "
                       "be saturated there; try losses.margin_loss as a check", ZeroGradientWarning, stacklevel=2)
-    return best
-
-
-def _strongest(model, x, y, start, restarts, counters, loss, eps, step_size, steps, norm, random_start, generator):
-    """The end of each image's path; of several paths, the one with the largest loss."""
-    best, best_loss = None, None
-    for _ in range(restarts):
-        adversarial = _start(x, start, eps, norm, random_start, generator)
-        adversarial = _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters)
-        if restarts == 1:
-            return adversarial
-        with torch.no_grad():
-            value = loss(model(adversarial), y)
-        if best is None:
-            best, best_loss = adversarial, value
-        else:
-            better = value > best_loss
-            best = torch.where(_rows(better, x), adversarial, best)
-            best_loss = torch.where(better, value, best_loss)
     return best
 
 
@@ -135,37 +121,6 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
             _step_l2_(adversarial, gradient, peak, x, eps, step_size)
     counters.add(zero)
     return adversarial
-
-
-def _until_fooled(model, x, y, start, restarts, counters, loss, eps, step_size, steps, norm, random_start, generator):
-    """The same path for each image, but only as far as its first misclassified point."""
-    result, left = x.clone(), torch.arange(len(x), device=x.device)
-    for _ in range(restarts):
-        origin, label = x[left], y[left]
-        point = _start(origin, None if start is None else start[left], eps, norm, random_start, generator)
-        zero = torch.zeros(len(left), dtype=torch.bool, device=x.device)
-        for step in range(steps + 1):
-            logits = model(point.requires_grad_())
-            right = logits.argmax(dim=1) == label
-            result[left] = point.detach()
-            if step < steps and right.any():
-                # The gradient of an image that was just lost is not asked for: its share of the sum is left out.
-                gradient, = torch.autograd.grad(loss(logits[right], label[right]).sum(), point)
-                gradient = gradient[right]
-            counters.add(zero[~right])
-            point, origin, label, left, zero = (t.detach()[right] for t in (point, origin, label, left, zero))
-            if step == steps or len(left) == 0:
-                break
-            peak = gradient.abs().flatten(1).amax(dim=1)
-            zero = zero | (peak == 0)
-            if norm == "linf":
-                point = point.add(gradient.sign(), alpha=step_size).clamp_(origin - eps, origin + eps).clamp_(0, 1)
-            else:
-                _step_l2_(point, gradient, peak, origin, eps, step_size)
-        counters.add(zero)
-        if len(left) == 0:
-            break
-    return result
 
 
 def _step_l2_(adversarial, gradient, peak, x, eps, step_size):
@@ -235,7 +190,7 @@ class PGD:
     Attributes
     ----------
     eps : float, radius in units of the input; step_size : float, default 2.5 eps / steps (Madry et al. 2018)
-    steps : int, default 20 (Sec. 5.2); norm, random_start, restarts, loss, early_exit : see `pgd`
+    steps : int, default 20 (Sec. 5.2); norm, random_start, restarts, loss : see `pgd`
     seed : int, of the random starts: two calls give the same images
     """
 
@@ -247,13 +202,12 @@ class PGD:
     restarts: int = 1
     loss: object = losses.cross_entropy
     seed: int = 0
-    early_exit: bool = False
 
     def __call__(self, model, x, y, counters=None):
         generator = torch.Generator(device=x.device).manual_seed(self.seed)
         return pgd(model, x, y, self.loss, eps=self.eps, step_size=self.resolved_step_size, steps=self.steps,
                    norm=self.norm, random_start=self.random_start, restarts=self.restarts, generator=generator,
-                   early_exit=self.early_exit, counters=counters)
+                   counters=counters)
 
     @property
     def resolved_step_size(self):
@@ -268,7 +222,7 @@ class PGD:
         """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
         return {"attack": "pgd", "eps": self.eps, "steps": self.steps, "step_size": self.resolved_step_size,
                 "norm": self.norm, "random_start": self.random_start, "restarts": self.restarts, "seed": self.seed,
-                **({"early_exit": True} if self.early_exit else {}), **losses.name_of(self.loss)}
+                **losses.name_of(self.loss)}
 
 
 def default_step_size(eps, steps):
@@ -281,12 +235,10 @@ def _rows(values, like):
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _validate(x, y, eps, step_size, steps, norm, restarts, mode, early_exit, check):
+def _validate(x, y, eps, step_size, steps, norm, restarts, mode, check):
     for what, value, known in (("norm", norm, NORMS), ("mode", mode, MODES)):
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
-    if early_exit and mode == "train":
-        raise ValueError("early_exit needs images that do not depend on the rest of their batch: use mode \"eval\"")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps = {eps} is no radius: give a finite eps >= 0, in units of the input (4 / 255, say)")
     if steps < 0 or restarts < 1 or (steps and eps and not step_size > 0):

@@ -1,5 +1,7 @@
 """CostMatrix, tables, files, super-classes and specifications: numpy's powers, hand-made matrices, bad input."""
 
+import copy
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,6 +54,14 @@ def test_matrix_is_immutable_and_copies_its_input():
     frame.iloc[0, 1] = 7
     (cost**1)[0, 1] = 7
     assert cost.values[0, 1] == 10 and (cost**1)[0, 1] == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda cost: pickle.loads(pickle.dumps(cost))])
+def test_a_copy_is_as_immutable_as_its_original(copied):
+    cost = copied(CostMatrix(TOY, ABC, name="toy"))
+    assert cost == CostMatrix(TOY, ABC) and cost.name == "toy"
+    with pytest.raises(ValueError, match="read-only"):
+        cost.values[0, 1] = 5
 
 
 def test_equality_is_by_values_and_classes():
@@ -150,7 +160,7 @@ def test_frame_round_trip_and_any_column_order():
     assert frame.loc["a", "b"] == 10 and costs.from_dataframe(frame) == cost
     assert costs.from_dataframe(frame[["c", "a", "b"]]) == cost
     assert costs.from_dataframe(frame, ["b", "a"]).values[0, 1] == 10
-    with pytest.raises(ValueError, match="'c', 'x' is on one axis only"):
+    with pytest.raises(ValueError, match="'c', 'x' is on one of them only"):
         costs.from_dataframe(frame.rename(columns={"c": "x"}))
     with pytest.raises(ValueError, match="number"):
         costs.from_dataframe(pd.DataFrame([[0, "x"], ["x", 0]], index=["a", "b"], columns=["a", "b"]))
@@ -159,6 +169,9 @@ def test_frame_round_trip_and_any_column_order():
 def test_csv_round_trip(tmp_path):
     path, cost = tmp_path / "my costs.csv", CostMatrix(TOY, ABC)
     cost.to_frame().to_csv(path)
+    assert costs.read_csv(path) == cost
+    cost.to_csv(path)
+    assert costs.read_csv(path, name="mine").name == "mine"
     assert costs.read_csv(path) == cost == costs.read_csv(str(path), ABC)
     assert costs.read_csv(path, ["c", "a"]).values[0, 1] == 0.01
     assert costs.read_csv(path).name == "my costs.csv"
@@ -223,11 +236,11 @@ COARSE = [
 
 
 def test_cifar100_superclasses_are_the_data_sets_own():
-    classes = [row["class"] for row in wordnet.table("cifar100")]
-    assert list(costs.CIFAR100_SUPERCLASSES) == classes
-    names = sorted(set(costs.CIFAR100_SUPERCLASSES.values()))
+    classes = [row["class"] for row in wordnet.senses("cifar100")]
+    assert list(costs.superclasses("cifar100")) == classes
+    names = sorted(set(costs.superclasses("cifar100").values()))
     assert len(names) == 20
-    assert [names.index(costs.CIFAR100_SUPERCLASSES[name]) for name in classes] == COARSE
+    assert [names.index(costs.superclasses("cifar100")[name]) for name in classes] == COARSE
 
 
 def test_superclass_cost_by_hand():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import costs
+from helpers.costs.wordnet import shared_hypernym
 
 
 def block_cost(sizes, rng, within=1.0, across=10.0):
@@ -57,7 +58,7 @@ def test_wordnet_groups_carry_words(data_set):
     (["shark", "trout", "ray"], "fish"), (["man", "woman", "boy", "girl"], "person"),
     (["rose", "tulip", "poppy", "shark"], "vascular plant"), (["cat", "dog"], "carnivore"), (["4", "9"], None)])
 def test_the_most_specific_word_for_most_of_the_classes(classes, word):
-    assert costs.shared_hypernym(classes) == word
+    assert shared_hypernym(classes) == word
 
 
 def test_nltk_agrees_on_the_shared_word():
@@ -67,4 +68,4 @@ def test_nltk_agrees_on_the_shared_word():
     except LookupError:
         pytest.skip("WordNet's corpus is not here; set NLTK_DATA")
     common = first.lowest_common_hypernyms(second)[0].name().split(".")[0]
-    assert costs.shared_hypernym(["cat", "dog"], cover=1.0) == common
+    assert shared_hypernym(["cat", "dog"], cover=1.0) == common

@@ -42,7 +42,7 @@ def corpus():
 
 def test_wordnet_equals_nltk_for_all_pairs(corpus):
     for name in wordnet.DATA_SETS:
-        synsets = [corpus.synset(row["synset"]) for row in wordnet.table(name)]
+        synsets = [corpus.synset(row["synset"]) for row in wordnet.senses(name)]
         ours = {distance: costs.wordnet_cost(name, distance).values for distance in wordnet.DISTANCES}
         highest = synsets[0].lch_similarity(synsets[0])
         for i, a in enumerate(synsets):
@@ -54,14 +54,14 @@ def test_wordnet_equals_nltk_for_all_pairs(corpus):
 
 
 def test_slice_is_what_its_script_writes(corpus):
-    from helpers.costs.build_wordnet_slice import build
+    from tools.build_wordnet_slice import build
 
     assert build() == wordnet.SLICE.read_text(encoding="utf-8")
 
 
 def test_tables_agree_with_the_corpus(corpus):
     for name in wordnet.DATA_SETS:
-        for row in wordnet.table(name):
+        for row in wordnet.senses(name):
             synset = corpus.synset_from_pos_and_offset("n", int(row["wnid"][1:]))
             assert (synset.name(), synset.definition()) == (row["synset"], row["gloss"])
 
@@ -95,15 +95,15 @@ def test_wordnet_similar_classes_are_cheap():
 
 
 def test_wordnet_classes_and_their_order():
-    assert tuple(row["class"] for row in wordnet.table("cifar10")) == CIFAR10
-    hundred = [row["class"] for row in wordnet.table("cifar100")]
+    assert tuple(row["class"] for row in wordnet.senses("cifar10")) == CIFAR10
+    hundred = [row["class"] for row in wordnet.senses("cifar100")]
     assert len(hundred) == 100 and hundred == sorted(hundred) and hundred[32] == "flatfish"
-    tiny = wordnet.table("tiny-imagenet-200")
+    tiny = wordnet.senses("tiny-imagenet-200")
     assert len(tiny) == 200 and all(row["class"] == row["wnid"] for row in tiny)
     assert [row["class"] for row in tiny[:2] + tiny[-1:]] == ["n02124075", "n04067472", "n02504458"]
     for name in wordnet.DATA_SETS:
-        assert len({row["synset"] for row in wordnet.table(name)}) == len(wordnet.table(name))
-        assert all(wordnet.find(name, [row["class"]]) == [row] for row in wordnet.table(name))
+        assert len({row["synset"] for row in wordnet.senses(name)}) == len(wordnet.senses(name))
+        assert all(wordnet.find(name, [row["class"]]) == [row] for row in wordnet.senses(name))
 
 
 SENSES = {  # what every class of a super-class must be, so that no homonym slips in
@@ -124,15 +124,15 @@ def test_senses_suit_the_super_classes_and_the_gloss():
     def above(synset):
         return {synset}.union(*(above(parent) for parent in graph[synset]))
 
-    for row in wordnet.table("cifar100"):
-        assert SENSES[costs.CIFAR100_SUPERCLASSES[row["class"]]] in above(row["synset"]), row["class"]
+    for row in wordnet.senses("cifar100"):
+        assert SENSES[costs.superclasses("cifar100")[row["class"]]] in above(row["synset"]), row["class"]
     assert all("entity.n.01" in above(synset) for synset in graph)
-    gloss = {row["class"]: row["gloss"] for row in wordnet.table("cifar100")}
+    gloss = {row["class"]: row["gloss"] for row in wordnet.senses("cifar100")}
     for name, word in {"mouse": "rodent", "plain": "land", "can": "metal container", "tank": "military",
                        "rocket": "vehicle", "keyboard": "computer", "ray": "fishes", "castle": "fortified",
                        "cloud": "water", "seal": "marine mammals", "orange": "fruit"}.items():
         assert word in gloss[name]
-    tiny = {wordnet.readable(row["class"]): row["gloss"] for row in wordnet.table("tiny-imagenet-200")}
+    tiny = {costs.readable(row["class"]): row["gloss"] for row in wordnet.senses("tiny-imagenet-200")}
     assert "lifts and moves heavy objects" in tiny["crane"] and "memorial" in tiny["brass"]
 
 
@@ -140,7 +140,7 @@ def test_readable_names():
     assert costs.readable("n02124075") == "Egyptian cat"
     assert costs.readable("pickup_truck") == "pickup truck"
     assert costs.readable("lion") == "lion" and costs.readable("n99999999") == "n99999999"
-    names = [costs.readable(row["class"]) for row in wordnet.table("tiny-imagenet-200")]
+    names = [costs.readable(row["class"]) for row in wordnet.senses("tiny-imagenet-200")]
     assert len(set(names)) == 200
 
 

@@ -1,10 +1,38 @@
-"""An order of many classes in which alike ones are neighbours, and names for their groups (Fig. 3, 4)."""
+"""Near and distant classes: the pairs by their cost, and an order in which alike classes are neighbours (Fig. 3, 4)."""
 
 from itertools import pairwise
 
 import numpy as np
 
 from .wordnet import readable, shared_hypernym
+
+
+def pairs_by_cost(cost, share=1 / 3, which="distant"):
+    """A 0/1 matrix of the pairs of classes with the highest (or lowest) costs.
+
+    Parameters
+    ----------
+    cost : CostMatrix
+    share : float in (0, 1]
+        Share of the K(K-1) pairs. Pairs that cost the same as the last one chosen are chosen too.
+    which : {"distant", "similar"}
+
+    Returns
+    -------
+    (K, K) float64 array
+        A cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class
+        weighing the same) that end in one of these pairs.
+
+    Raises
+    ------
+    ValueError
+        For another word or share.
+    """
+    if which not in ("distant", "similar") or not 0 < share <= 1:
+        raise ValueError(f'pairs_by_cost takes "distant" or "similar" and a share in (0, 1], not {which!r} and {share}.')
+    values, off = cost.values * (1 if which == "distant" else -1), ~np.eye(len(cost), dtype=bool)
+    ranked = np.sort(values[off])[::-1]
+    return (off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])).astype(np.float64)
 
 
 def ordered_groups(cost, count=None, smallest=3):

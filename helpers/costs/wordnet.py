@@ -27,22 +27,18 @@ def _key(name):
     return str(name).strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _rows(data_set):
+def senses(data_set):
+    """The sense chosen for each class: a list of dicts with class, synset, wnid, lemmas and gloss."""
     if data_set not in DATA_SETS:
         raise ValueError(f"WordNet senses are listed for {', '.join(DATA_SETS)}, not for {data_set!r}. Choose one "
                          "of these, or give your own cost matrix (array, DataFrame or CSV).")
     return _slice()["classes"][data_set]
 
 
-def table(data_set):
-    """The sense chosen for each class: a list of dicts with class, synset, wnid, lemmas and gloss."""
-    return [dict(row) for row in _rows(data_set)]
-
-
 @cache
 def _names(data_set):
     """Every unambiguous way to write a class (its name, then any lemma of its synset) -> its row."""
-    rows = _rows(data_set)
+    rows = senses(data_set)
     lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
     names = {}
     for row, own in zip(rows, lemmas, strict=True):
@@ -53,7 +49,7 @@ def _names(data_set):
 
 
 def find(data_set, classes):
-    """The rows of `table` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too.
+    """The rows of `senses` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too.
 
     Raises
     ------
@@ -63,7 +59,7 @@ def find(data_set, classes):
     names = _names(data_set)
     missing = [name for name in classes if _key(name) not in names]
     if missing:
-        known = [row["class"] for row in _rows(data_set)]
+        known = [row["class"] for row in senses(data_set)]
         shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
         raise ValueError(f"{data_set} has no class {', '.join(map(repr, missing[:5]))}; it has {shown}. "
                          "Correct the names, or give your own cost matrix (array, DataFrame or CSV).")
@@ -90,22 +86,15 @@ def shared_hypernym(classes, cover=0.75):
     -------
     str, or None if no data set has all of the classes.
     """
-    known = next((rows for name in DATA_SETS if (rows := _try_find(name, classes))), None)
-    if known is None:
+    data_set = next((name for name in DATA_SETS if all(_key(one) in _names(name) for one in classes)), None)
+    if data_set is None:
         return None
-    above = [_up(row["synset"]).keys() for row in known]
+    above = [_up(row["synset"]).keys() for row in find(data_set, classes)]
     counts = {node: sum(node in own for own in above) for node in sorted(set().union(*above))}
     enough = [node for node, count in counts.items() if count >= cover * len(above)]
     # Of equally deep words the one that includes more of the classes.
     deepest = max(enough, key=lambda node: (_depth(node, max), counts[node]))
     return deepest.split(".")[0].replace("_", " ")
-
-
-def _try_find(data_set, classes):
-    try:
-        return find(data_set, classes)
-    except ValueError:
-        return None
 
 
 @cache
@@ -186,7 +175,7 @@ def wordnet_cost(data_set, distance="path", classes=None):
     """
     if distance not in DISTANCES:
         raise ValueError(f"There is no WordNet distance {distance!r}. Choose one of {', '.join(DISTANCES)}.")
-    names = [row["class"] for row in _rows(data_set)] if classes is None else list(classes)
+    names = [row["class"] for row in senses(data_set)] if classes is None else list(classes)
     synsets = [row["synset"] for row in find(data_set, names)]
     measure, values = DISTANCES[distance], np.zeros((len(names), len(names)))
     for i, a in enumerate(synsets):

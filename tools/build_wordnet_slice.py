@@ -1,6 +1,6 @@
-"""Regenerates ``wordnet30.json``, the slice of WordNet 3.0 behind `wordnet_cost`, from NLTK's corpus.
+"""Regenerates ``helpers/costs/wordnet30.json``, the slice of WordNet 3.0 behind `wordnet_cost`, from NLTK's corpus.
 
-    NLTK_DATA=/folder/with/corpora python -m helpers.costs.build_wordnet_slice
+    NLTK_DATA=/folder/with/corpora python -m tools.build_wordnet_slice
 
 The slice holds the sense chosen for each class, with its gloss, and every hypernym (and instance hypernym) edge
 from those senses up to the root: enough for the path, Wu-Palmer and Leacock-Chodorow distances of NLTK.
@@ -20,7 +20,7 @@ agrees with the data set's own super-class. The choices that are open to debate:
 import json
 from pathlib import Path
 
-SLICE = Path(__file__).with_name("wordnet30.json")
+SLICE = Path(__file__).parents[1] / "helpers" / "costs" / "wordnet30.json"
 
 CIFAR10 = {
     "airplane": "airplane.n.01", "automobile": "car.n.01", "bird": "bird.n.01", "cat": "cat.n.01",
