@@ -1,19 +1,12 @@
-"""Figures of the study.
+"""Figures of the study: seaborn draws tidy frames, this package adds the look, matrices and what seaborn lacks.
 
-Each function draws rows = [(label, data dict), ...], a row of axes a profile, and returns the Figure. The
-data are plain JSON-able dicts, so that committed results are drawn by the same function as a fresh run.
+A figure's frame has one row an observation and the columns ``profile`` (the bold text above a row of panels, such as
+"quick: 5,000 digits, W-10-1") and ``panel`` (the title of one axes). `results.Results.beside` adds the rows of a
+committed profile, so that it is drawn below.
 """
 
-from helpers.plotting.bars import bars
-from helpers.plotting.distributions import entropy_histograms, reliability
-from helpers.plotting.forest import forest
-from helpers.plotting.heatmaps import matrices
-from helpers.plotting.lines import curves, tradeoff
-from helpers.plotting.points import correlation, scatter
-from helpers.plotting.powers import against_p
-from helpers.plotting.regions import decision_regions
-from helpers.plotting.samples import image_rows
-from helpers.plotting.style import COLORS, method_color, use_style
+from helpers.plotting.drawings import errorbars, image_rows, regions
+from helpers.plotting.matrices import matrices
+from helpers.plotting.style import class_palette, finish, palette, place, use_theme
 
-__all__ = ["COLORS", "against_p", "bars", "correlation", "curves", "decision_regions", "entropy_histograms", "forest",
-           "image_rows", "matrices", "method_color", "reliability", "scatter", "tradeoff", "use_style"]
+__all__ = ["class_palette", "errorbars", "finish", "image_rows", "matrices", "palette", "place", "regions", "use_theme"]
