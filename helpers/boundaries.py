@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .checks import as_images, as_labels
-from .predict import eval_mode
+from helpers.attacks import frozen
+from helpers.checks import as_images, as_labels
 
 
 class DecisionGrid(NamedTuple):
@@ -35,7 +35,7 @@ def _exact(model):
 
 def _logits(model, points):
     """Return the float64 logits of (N, 2) points as an (N, K) array."""
-    with eval_mode(model), torch.no_grad():
+    with frozen(model), torch.no_grad():
         logits = model(torch.as_tensor(points, dtype=torch.float64, device=_device(model)))
     if logits.ndim != 2 or len(logits) != len(points) or logits.shape[1] < 2:
         raise ValueError(f"the model must map (N, 2) points to (N, K) logits, got {tuple(logits.shape)}.")
@@ -172,12 +172,12 @@ def _where_on_top(line, margin):
     return [piece for piece in pieces if len(piece) > 1]
 
 
-def boundary_length(segments):
+def length(segments):
     """Return the total length of a pair's boundary, 0.0 if it has none."""
     return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in segments))
 
 
-def boundary_curvature(segments, spacing=0.02):
+def curvature(segments, spacing=0.02):
     """Return the mean absolute curvature of a pair's boundary, weighted by arc length.
 
     The turning angles between chords of at least `spacing`, summed and divided by the length that they
@@ -189,21 +189,21 @@ def boundary_curvature(segments, spacing=0.02):
     float
         NaN without a boundary, or if every piece is shorter than two chords.
     """
-    turning = length = 0.0
+    turning = covered = 0.0
     for line in segments:
         closed = len(line) > 3 and np.array_equal(line[0], line[-1])
-        chords = np.diff(_thin(line, spacing), axis=0)
+        chords = np.diff(thin(line, spacing), axis=0)
         if closed:
             chords = np.append(chords, chords[:1], axis=0)
         sizes = np.linalg.norm(chords, axis=1)
         before, after = chords[:-1], chords[1:]
         cross = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
         turning += np.abs(np.arctan2(cross, (before * after).sum(axis=1))).sum()
-        length += (sizes[:-1] + sizes[1:]).sum() / 2
-    return float(turning / length) if length > 0 else float("nan")
+        covered += (sizes[:-1] + sizes[1:]).sum() / 2
+    return float(turning / covered) if covered > 0 else float("nan")
 
 
-def _thin(line, spacing):
+def thin(line, spacing):
     """Return the vertices that are at least `spacing` from the one kept before, and always both ends."""
     kept = [0]
     for k in range(1, len(line)):
@@ -215,7 +215,7 @@ def _thin(line, spacing):
     return line[kept]
 
 
-def boundary_distance(points, segments):
+def distance(points, segments):
     """Return the Euclidean distance of each point to a pair's boundary.
 
     Parameters
@@ -240,26 +240,8 @@ def boundary_distance(points, segments):
     return nearest
 
 
-def robust_radius(model, points, labels, resolution=200):
-    """Return the L2 distance that each point can move inside the square before it is misclassified.
-
-    Returns
-    -------
-    (N,) float64 array
-        0 for a point that is misclassified already, infinite if there is no boundary at all.
-    """
-    grid = decision_grid(model, resolution)
-    points = _as_points(points)
-    num_classes = grid.logits.shape[-1]
-    labels = as_labels(labels, len(points), num_classes).numpy(force=True)
-    pairs = combinations(range(num_classes), 2)
-    segments = [line for pair in pairs for line in boundary_segments(model, pair, grid=grid)]
-    right = _logits(_exact(model), points).argmax(axis=1) == labels
-    return np.where(right, boundary_distance(points, segments), 0.0)
-
-
-def gradient_alignment(model, points, labels, pair):
-    """Return the mean |cos| between the gradient of z_i - z_j and the direction between the class means.
+def gradient_alignment(model, points, labels, pair, towards="mean"):
+    """Return the mean |cos| between the gradient of z_i - z_j and the direction from one class to the other.
 
     Sec. 3.4: after robust training "gradients are more aligned to the vector which connect two classes".
 
@@ -271,6 +253,9 @@ def gradient_alignment(model, points, labels, pair):
     labels : (N,) integers
         The gradients are taken at the points of the two classes.
     pair : (int, int)
+    towards : {"mean", "nearest"}
+        Two readings of "the vector": between the means of the classes, or from each point to the nearest point of
+        the other class.
 
     Returns
     -------
@@ -280,27 +265,38 @@ def gradient_alignment(model, points, labels, pair):
     Raises
     ------
     ValueError
-        If a class of the pair has no point, or both have the same mean.
+        If a class of the pair has no point, both have the same mean, or `towards` is neither.
     """
     points = _as_points(points)
     labels = as_labels(labels, len(points)).numpy(force=True)
     i, j = sorted(pair)
-    if not ((labels == i).any() and (labels == j).any()):
-        raise ValueError(f"class {i} or {j} has no point, so there is no direction between their means.")
-    direction = points[labels == i].mean(axis=0) - points[labels == j].mean(axis=0)
-    if not direction.any():
-        raise ValueError(f"classes {i} and {j} have the same mean, so there is no direction between them.")
+    one, two = points[labels == i], points[labels == j]
+    if not (len(one) and len(two)):
+        raise ValueError(f"class {i} or {j} has no point, so there is no direction between them.")
+    directions = _directions(one, two, towards)
     model = _exact(model)
-    x = torch.as_tensor(points[np.isin(labels, (i, j))], device=_device(model)).requires_grad_()
-    with eval_mode(model), torch.enable_grad():
+    x = torch.as_tensor(np.concatenate([one, two]), device=_device(model)).requires_grad_()
+    with frozen(model), torch.enable_grad():
         logits = model(x)
         (gradient,) = torch.autograd.grad((logits[:, i] - logits[:, j]).sum(), x)
     gradient = gradient.cpu().numpy()
-    norms = np.linalg.norm(gradient, axis=1)
-    if not norms.any():
-        return float("nan")
-    moving = norms > 0
-    return float(np.mean(np.abs(gradient[moving] @ direction) / norms[moving]) / np.linalg.norm(direction))
+    sizes = np.linalg.norm(gradient, axis=1) * np.linalg.norm(directions, axis=1)
+    moving = sizes > 0
+    cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
+    return float(cosines.mean()) if moving.any() else float("nan")
+
+
+def _directions(one, two, towards):
+    """Return the direction to the other class at each point of the first class, then of the second, (N, 2)."""
+    if towards == "mean":
+        direction = one.mean(axis=0) - two.mean(axis=0)
+        if not direction.any():
+            raise ValueError("both classes have the same mean, so there is no direction between them.")
+        return np.tile(direction, (len(one) + len(two), 1))
+    if towards != "nearest":
+        raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
+    gaps = np.linalg.norm(one[:, None] - two, axis=2)
+    return np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
 
 
 def measure_boundaries(model, points, labels, resolution=200):
@@ -308,23 +304,24 @@ def measure_boundaries(model, points, labels, resolution=200):
 
     Returns
     -------
-    list of dict, a pair each
-        pair (i, j), length, curvature, mean_distance and min_distance of the points of both classes to
-        the boundary, alignment. Without a boundary: length 0, curvature NaN, distances infinite.
+    DataFrame, a row a pair of classes
+        first, second (class indices), length, curvature, mean_distance and min_distance of the points of both
+        classes to the boundary, alignment and local_alignment (`gradient_alignment` towards the mean and the nearest
+        point). Without a boundary: length 0, curvature NaN, distances infinite.
     """
+    import pandas as pd
+
     grid = decision_grid(model, resolution)
     points = _as_points(points)
     labels = as_labels(labels, len(points), grid.logits.shape[-1]).numpy(force=True)
     rows = []
     for pair in combinations(range(grid.logits.shape[-1]), 2):
         segments = boundary_segments(model, pair, grid=grid)
-        distance = boundary_distance(points[np.isin(labels, pair)], segments)
+        away = distance(points[np.isin(labels, pair)], segments)
         rows.append({
-            "pair": pair,
-            "length": boundary_length(segments),
-            "curvature": boundary_curvature(segments),
-            "mean_distance": float(distance.mean()),
-            "min_distance": float(distance.min()),
+            "first": pair[0], "second": pair[1], "length": length(segments), "curvature": curvature(segments),
+            "mean_distance": float(away.mean()), "min_distance": float(away.min()),
             "alignment": gradient_alignment(model, points, labels, pair),
+            "local_alignment": gradient_alignment(model, points, labels, pair, towards="nearest"),
         })  # fmt: skip
-    return rows
+    return pd.DataFrame(rows)

@@ -1,0 +1,311 @@
+"""Measure a classifier: what it answers to clean and attacked images, and what the paper derives from that.
+
+`evaluate` measures any model; `evaluate_run` measures a trained run and keeps the answer beside it. The gap G
+(Def. 1) and the score S (Eq. 7) take what these return, and the resamples of `intervals.bootstrap` alike.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers import answers
+from helpers.allocator import keep_freed_memory
+from helpers.answers import EVALUATION_VERSION, Evaluation
+from helpers.attacks import frozen
+from helpers.checks import as_confusion, as_cost, as_images, as_labels
+
+CLEAN_BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
+
+
+def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size=None, allow_absent=False):
+    """Return the predictions of a model on clean or attacked images.
+
+    Eval mode, float32, no autocast; every module's training flag is put back afterwards.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Maps float images in [0, 1] to logits (N, K).
+    images : (N, ...) tensor or array
+        uint8, or floats in [0, 1].
+    labels : (N,) integers in 0..K-1
+    attack : callable (model, x, y) -> x_adv, optional
+        Called a batch at a time with gradients enabled; natural images are evaluated without one.
+    num_classes : int, optional
+        K, checked against the logits.
+    batch_size : int, optional
+        By default 500, and 125 for an attack on a CPU. It decides which random start an image gets.
+    allow_absent : bool
+        Accept a set that lacks a class; its row of the confusion matrix is NaN.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        For an empty set, images outside [0, 1] or of an integer type other than uint8, labels outside
+        0..K-1, a class without any image, and logits that are not finite.
+    """
+    images = as_images(images)
+    num_classes = _num_classes(model, images, num_classes)
+    labels = as_labels(labels, len(images), num_classes)
+    # Building the result once with the labels as answers finds an absent class before the attack starts.
+    Evaluation(labels, labels, num_classes, allow_absent=allow_absent)
+    start = time.perf_counter()
+    predictions = _logits(model, images, labels, attack, batch_size).argmax(dim=1)
+    return Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent)
+
+
+def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
+    """Evaluate `run.model` on a split of `run.dataset`, or find the answer of an earlier call beside the run.
+
+    The key of an answer hashes the attack's `describe()`, the split, the limit, the images and labels, and the
+    model's weights, so that a changed model or data set is evaluated afresh. A damaged file too. The batch size
+    is not hashed: a machine may choose its own.
+
+    Parameters
+    ----------
+    run : Run
+        With .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder. Where .model
+        is None, an exported run without weights, the answer is looked up among those that were exported.
+    attack : callable (model, x, y) -> x_adv, optional
+        Its `describe()` must return a dict of plain JSON types; without that method, or with an
+        `is_described` that is false (PGD on a loss of your own), nothing is kept.
+    split : {"test", "validation"}
+    limit : int, optional
+        Evaluate a fixed class-stratified subset of this many images.
+    batch_size, allow_absent
+        As in `evaluate`.
+
+    Returns
+    -------
+    Evaluation
+        Its `seconds` are those of the original computation.
+
+    Raises
+    ------
+    ValueError
+        For an unknown split, a limit below the number of classes, an answer that was not exported, and whatever
+        `evaluate` refuses.
+    """
+    if split not in ("test", "validation"):
+        raise ValueError(f'split must be "test" or "validation", got {split!r}.')
+    if run.model is None:
+        return _exported(run, attack, split, limit)
+    images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
+    chosen = torch.from_numpy(stratified_subset(labels, limit))
+    images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+    images, labels = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
+    size = _batch_size(run.model, images, attack, batch_size)
+    about = {"version": EVALUATION_VERSION, "attack": None, "split": split, "limit": limit}
+    found = None
+    if kept := answers.is_described(attack):
+        about |= {"attack": attack and attack.describe(), "images": answers.fingerprint([images, labels]),
+                  "weights": answers.weights_fingerprint(run.model)}
+        found = answers.find(run.folder, about, labels)
+    if found is None:
+        found = evaluate(run.model, images, labels, attack, num_classes=run.dataset.num_classes, batch_size=size,
+                         allow_absent=allow_absent)
+        if kept:
+            answers.keep(run.folder, {**about, "batch_size": size}, found)
+    return found
+
+
+def _exported(run, attack, split, limit):
+    """Return what a run that was exported without weights answered, as its answers.npz says."""
+    wanted = {"attack": attack and attack.describe() if answers.is_described(attack) else "one without description",
+              "split": split, "limit": limit}
+    for about, found in answers.kept(run.folder):
+        if all(about[name] == value for name, value in wanted.items()):
+            return found
+    raise ValueError(f"{Path(run.folder).name} was exported without its weights, and its answers hold none for {wanted}: "
+                     "train it again, or ask for what was exported (see its confusions.json).")
+
+
+def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
+    """Return the model's logits on clean or attacked images, an (N, K) float32 tensor on the CPU.
+
+    Parameters and errors are those of `evaluate`; `labels` are needed by an attack only.
+    """
+    images = as_images(images)
+    if attack is not None and labels is None:
+        raise ValueError("an attack needs the labels; pass labels as well.")
+    if labels is not None:
+        labels = as_labels(labels, len(images), _num_classes(model, images))
+    return _logits(model, images, labels, attack, batch_size)
+
+
+def features(model, images, *, batch_size=None):
+    """Return `model.features(x)`, the input of the last linear layer, as an (N, D) float32 array.
+
+    This is the representation of Sec. 3.3 (footnote 3), drawn by t-SNE in Fig. 6.
+    """
+    if not callable(getattr(model, "features", None)):
+        raise ValueError(f"{type(model).__name__} has no features(x) method, hence no representation.")
+    return _forward(model.features, model, as_images(images), batch_size=batch_size).flatten(1).numpy()
+
+
+def confusion_matrix(model, images, labels, attack=None, **options):
+    """Return the (K, K) confusion matrix, natural or under attack; rows are true classes and sum to 1.
+
+    `options` are those of `evaluate`.
+    """
+    return evaluate(model, images, labels, attack, **options).confusion
+
+
+def stratified_subset(labels, limit, seed=0):
+    """Return the sorted indices of `limit` images with every class in its proportion, at least one each.
+
+    The choice depends only on labels, limit and seed; balanced classes get equal shares (to within one).
+
+    Parameters
+    ----------
+    labels : (N,) integers
+    limit : int or None
+        Number of images; None or a limit >= N keeps all of them.
+
+    Raises
+    ------
+    ValueError
+        If the limit is smaller than the number of classes.
+    """
+    labels = as_labels(labels).numpy(force=True)
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    classes, counts = np.unique(labels, return_counts=True)
+    if limit < len(classes):
+        raise ValueError(f"limit = {limit} cannot show all {len(classes)} classes; use at least that many images.")
+    spare = (limit - len(classes)) * (counts - 1) / (len(labels) - len(classes))
+    take = 1 + np.floor(spare).astype(int)
+    largest_remainder = np.argsort(np.floor(spare) - spare, kind="stable")
+    take[largest_remainder[: limit - take.sum()]] += 1
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in zip(classes, take, strict=True)]
+    return np.sort(np.concatenate(chosen))
+
+
+def accuracy_gap(robust, standard):
+    """Return G = |C_robust - C_standard|, the accuracy gap of Definition 1, in [0, 1].
+
+    Parameters
+    ----------
+    robust, standard : Evaluation, row-normalised (K, K) confusion matrix, or `intervals.Resample` (S, K, K)
+    """
+    robust, standard = as_confusion(robust), as_confusion(standard)
+    if robust.shape != standard.shape:
+        raise ValueError("the models have different numbers of classes: "
+                         f"{robust.shape[-1]} and {standard.shape[-1]}.")
+    return np.abs(robust - standard)
+
+
+def weighted_score(cost, confusion):
+    """Return S = sum_ij c_ij m_ij, Eq. (7): the mean cost of an answer, summed over the true classes.
+
+    The paper takes M under the attack that maximises the Wasserstein loss, and prints S minus that of a
+    PGD-trained model; this is S itself.
+
+    Parameters
+    ----------
+    cost : CostMatrix or (K, K) array
+        Scaled to a maximum of 1 first, so that 0 <= S <= K for any metric.
+    confusion : Evaluation, row-normalised (K, K) array M, or `intervals.Resample`
+
+    Returns
+    -------
+    float; an (S,) array for a Resample of S samples
+    """
+    confusion = as_confusion(confusion)
+    cost = as_cost(cost, confusion.shape[-1])
+    cost = cost / cost.max()
+    if confusion.ndim == 2:
+        return float((cost * confusion).sum())
+    return sum(confusion[:, k] @ row for k, row in enumerate(cost))
+
+
+def mean_error_cost(cost, confusion):
+    """Return the mean cost of an error, S / (K * AE), in [0, 1]: Eq. (7) without the number of errors in it.
+
+    S falls when errors become fewer and when they become cheaper; this only when they become cheaper. Parameters
+    and result are those of `weighted_score`; NaN where there is no error.
+    """
+    score, errors = (np.asarray(weighted_score(one, confusion)) for one in
+                     (cost, 1.0 - np.eye(as_confusion(confusion).shape[-1])))
+    share = np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)
+    return share if share.ndim else float(share)
+
+
+def _placement(model, images):
+    """Return the device and float type that the model's parameters ask for; float32 without parameters."""
+    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
+    first = next(parameters, None)
+    if first is None:
+        return images.device, torch.float32
+    if first.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"the model's parameters are {first.dtype}; errors are reported in float32: call "
+                         "model.float().")
+    return first.device, first.dtype
+
+
+def _batch_size(model, images, attack, batch_size):
+    if batch_size is None:
+        on_cpu = _placement(model, images)[0].type == "cpu"
+        return CPU_ATTACK_BATCH if attack is not None and on_cpu else CLEAN_BATCH
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    return batch_size
+
+
+def _attacked(attack, model, x, y):
+    """Return attack(model, x, y) after checking that it is still a batch of images in [0, 1]."""
+    with torch.enable_grad():
+        x_adv = attack(model, x, y)
+    if x_adv.shape != x.shape:
+        raise ValueError(f"the attack returned shape {tuple(x_adv.shape)} for images {tuple(x.shape)}.")
+    x_adv = x_adv.detach()
+    if not (x_adv.min().item() >= -1e-6 and x_adv.max().item() <= 1 + 1e-6):
+        raise ValueError("the attack returned pixels outside [0, 1]; clamp them before they reach the model.")
+    return x_adv
+
+
+def _forward(function, model, images, labels=None, attack=None, batch_size=None):
+    """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
+    keep_freed_memory()
+    outputs, size = [], _batch_size(model, images, attack, batch_size)
+    device, dtype = _placement(model, images)
+    # cuDNN would otherwise round the factors of a convolution to 10 bits on recent GPUs.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    with frozen(model), torch.autocast(device.type, enabled=False), exact:
+        for x, y in zip(images.split(size), [None] * len(images) if labels is None else labels.split(size)):
+            x = x.to(device).to(dtype) / 255 if x.dtype == torch.uint8 else x.to(device).to(dtype)
+            if attack is not None:
+                x = _attacked(attack, model, x, y.to(device))
+            with torch.inference_mode():
+                outputs.append(function(x).float().cpu())
+    # Joined outside inference mode: a tensor made inside would refuse autograd later on.
+    return torch.cat(outputs)
+
+
+def _num_classes(model, images, num_classes=None):
+    """Return K, from one forward pass, so that bad labels are found before the attack starts."""
+    found = _forward(model, model, images[:1])
+    if found.ndim != 2 or found.shape[1] < 2:
+        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(found.shape)} for N = 1.")
+    if num_classes is not None and num_classes != found.shape[1]:
+        raise ValueError(f"the model has {found.shape[1]} classes, num_classes says {num_classes}.")
+    return found.shape[1]
+
+
+def _logits(model, images, labels, attack, batch_size):
+    """Return the (N, K) logits of all images, refusing those that are not finite."""
+    logits = _forward(model, model, images, labels, attack, batch_size)
+    if logits.ndim != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2:
+        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(logits.shape)}.")
+    if not torch.isfinite(logits).all():
+        row = (~torch.isfinite(logits)).any(dim=1).nonzero()[0].item()
+        raise ValueError(f"logits must be finite, but row {row} holds NaN or infinity; did the training diverge "
+                         "(try a smaller learning rate)?")
+    return logits
