@@ -68,7 +68,7 @@ class Claim:
         value, low, high = self.interval
         if math.isnan(value):
             return "not measurable"
-        low, high = (value, value) if low is None else (low, high)
+        low, high = (value, value) if math.isnan(low) else (low, high)
         start, stop, strict = bounds(self.holds_if)
         inside = [start < end < stop if strict else start <= end <= stop for end in (low, high)]
         if all(inside):
@@ -79,7 +79,7 @@ class Claim:
     @property
     def note(self):
         """"no interval" where the verdict rests on one number, and the remark."""
-        bare = not math.isnan(self.interval.value) and self.interval.low is None
+        bare = math.isnan(self.interval.low) and not math.isnan(self.interval.value)
         return "; ".join(text for text in ("no interval" if bare else "", self.remark) if text)
 
     def as_dict(self):

@@ -1,0 +1,138 @@
+"""Results arrive on disk: rounded, merged, repeatable, whole; intervals come back as intervals."""
+import gzip
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import files, results
+from helpers.claims import Claim
+from helpers.intervals import Interval
+from helpers.results import Results
+
+
+@pytest.fixture
+def repo(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "REPO_ROOT", tmp_path / "repo")
+    return tmp_path / "repo" / "results"
+
+
+FRAME = pd.DataFrame({"class": ["4", "9"], "p": [1.0, 2.5], "error": [Interval(1 / 3, 0.1, 0.5), Interval(2.0)]})
+
+
+def test_a_figures_numbers_come_back_with_those_of_the_largest_profile_above(tmp_path, repo):
+    assert list(Results("05", "quick", repo).beside(FRAME, "fig10").profile) == ["quick", "quick"]
+    larger = FRAME.assign(p=[3.0, 4.0])
+    Results("05", "reduced", repo).beside(larger, "fig10", "CIFAR-10")
+    both = Results("05", "quick", tmp_path).beside(FRAME, "fig10", "digits")
+    assert list(both) == ["profile", "class", "p", "error"]
+    assert list(both.profile) == ["quick: digits"] * 2 + ["reduced: CIFAR-10"] * 2
+    assert list(both["class"]) == ["4", "9"] * 2 and list(both.p) == [1.0, 2.5, 3.0, 4.0]
+    assert str(both.error[2]) == "0.333 [0.1, 0.5]" and str(both.error[3]) == "2"
+    assert (tmp_path / "quick/figures/fig10.csv").read_text() == (
+        "class,p,error,error low,error high,title\n4,1,0.333333,0.1,0.5,digits\n9,2.5,2,,,digits\n")
+    # An own profile counts as smaller than all committed ones; the largest has none above it.
+    assert list(Results("05", "mine", tmp_path).beside(FRAME, "fig10").profile)[2] == "reduced: CIFAR-10"
+    assert len(Results("05", "reduced", repo).beside(FRAME, "fig10")) == 2
+
+
+def test_large_frames_are_compressed_and_read_again(tmp_path, repo):
+    large = pd.DataFrame({"x": np.arange(6000), "name": "a"})
+    Results("02", "reduced", repo).beside(large, "fig03", "CIFAR-10")
+    path = repo / "reduced/figures/fig03.csv.gz"
+    before = path.read_bytes()
+    assert gzip.decompress(before).startswith(b"x,name,title\n0,a,CIFAR-10\n")
+    assert len(Results("02", "quick", tmp_path).beside(large[:3], "fig03")) == 6003
+    Results("02", "reduced", repo).beside(large, "fig03", "CIFAR-10")
+    assert path.read_bytes() == before  # no date in it
+    Results("02", "reduced", repo).beside(large[:3], "fig03", "CIFAR-10")
+    assert [file.name for file in path.parent.iterdir()] == ["fig03.csv"]
+
+
+def test_a_reference_that_cannot_be_read_is_told_and_left_out(tmp_path, repo):
+    Results("05", "reduced", repo).beside(FRAME.drop(columns="p"), "fig10")
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert len(Results("05", "quick", tmp_path).beside(FRAME, "fig10")) == 2
+
+
+def test_tables(tmp_path):
+    out = Results("02_gap", "quick", tmp_path)
+    frame = pd.DataFrame({"rho": [-0.123456789, np.nan], "S": [Interval(1.23456789, 1, 2), Interval(np.nan)],
+                          "paper": [0.1 + 0.2, None], "n": [1, 2]})
+    assert out.table(frame, "table1") is frame
+    assert (tmp_path / "quick/tables/table1.csv").read_text() == (
+        "rho,S,S low,S high,paper,n\n-0.123457,1.23457,1,2,0.3,1\n,,,,,2\n")
+    out.table(pd.DataFrame({"rho": [1.0]}, index=["MNIST"]), "table1")
+    assert (tmp_path / "quick/tables/table1.csv").read_text() == ",rho\nMNIST,1\n"
+
+
+def test_figures_are_saved_twice_and_alike(tmp_path):
+    fig, ax = plt.subplots(figsize=(4, 3))
+    ax.plot([0, 1], [1, 0])
+    out = Results("02_gap", "quick", tmp_path)
+    assert out.figure(fig, "fig01") is fig
+    folder = tmp_path / "quick" / "figures"
+    before = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    out.figure(fig, "fig01")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(before) == ["fig01.pdf", "fig01.png"]
+    assert before["fig01.png"].startswith(b"\x89PNG") and len(before["fig01.png"]) > 2000
+    assert before["fig01.pdf"].startswith(b"%PDF") and b"CreationDate" not in before["fig01.pdf"]
+    assert plt.fignum_exists(fig.number)
+    plt.close(fig)
+
+
+def test_comparison_and_claims_replace_their_own_rows_and_keep_the_others(tmp_path):
+    for notebook, value in (("06_table3", 1.0), ("02_gap", 2.0), ("02_gap", 3.0)):
+        out = Results(notebook, "quick", tmp_path, seed=3)
+        out.compare([{"quantity": "rho", "paper": "almost -1", "ours": value - 1, "unit": ""},
+                     {"quantity": "NE", "paper": None, "ours": float("nan"), "unit": "%", "note": "a, b"}])
+        shown = out.compare([{"quantity": "rho", "paper": -0.88, "ours": value / 3, "unit": ""}])
+        assert list(shown.ours) == [value / 3]
+        old = Claim("c", "Sec. 3", "s", "x", (0.0, None, None), "> 2.5")
+        verdicts = out.finish([old, Claim("c", "Sec. 3", "s", "x", (value, None, None), "> 2.5")])
+    assert list(verdicts.data.verdict) == ["holds"]
+    rows = pd.read_csv(tmp_path / "quick/paper_vs_ours.csv", dtype=str, keep_default_na=False)
+    assert rows[["notebook", "quantity", "ours"]].to_numpy().tolist() == [
+        ["02_gap", "rho", "1"], ["02_gap", "NE", ""], ["06_table3", "rho", "0.333333"], ["06_table3", "NE", ""]]
+    assert rows.note[1] == "a, b"
+    claims = pd.read_csv(tmp_path / "quick/claims.csv")
+    assert claims[["notebook", "verdict"]].to_numpy().tolist() == [["02_gap", "holds"], ["06_table3", "fails"]]
+    facts = json.loads((tmp_path / "quick/metrics/02_gap.json").read_text())["provenance"]
+    assert (facts["profile"], facts["seed"]) == ("quick", 3) and facts["seconds"] >= 0 and facts["commit"]
+    assert "numpy" in facts["versions"]
+    assert not [path.name for path in (tmp_path / "quick").rglob(".*")]
+
+
+def test_a_file_of_another_version_is_refused(tmp_path):
+    (tmp_path / "quick").mkdir()
+    (tmp_path / "quick" / "claims.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"claims\.csv has the columns a, b"):
+        Results("01", "quick", tmp_path).finish([])
+
+
+def test_comparison_rows_are_checked(tmp_path):
+    for row in ({"paper": 1}, {"quantity": "x", "our": 1}, {"quantity": None}):
+        with pytest.raises(ValueError, match="quantity"):
+            Results("01", "quick", tmp_path).compare([row])
+
+
+@pytest.mark.parametrize(("notebook", "profile"), [("", "quick"), ("a/b", "quick"), ("01", ""), (None, "../quick")])
+def test_bad_names(tmp_path, notebook, profile):
+    with pytest.raises(ValueError, match="plain file name"):
+        Results(notebook, profile, tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = files.write_atomic(tmp_path / "metrics.json", "old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
