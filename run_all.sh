@@ -42,7 +42,7 @@ set_up() {
   local base
   find_base
   # A misspelt option is told before the installation, not after it.
-  [[ $mode != run ]] || "$base" "$runner/cli.py" "$@" || exit
+  [[ $mode != run ]] || PYTHONPATH=$repo:$repo/notebooks "$base" -P -m runner.cli "$@" || exit
   if command -v flock >/dev/null; then exec 9>"$repo/.install.lock"; flock 9; fi
   if is_fresh; then return; fi # another start has just done it
   say "Installing the pinned packages into $venv (once, some minutes; log: $log)"

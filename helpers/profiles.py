@@ -2,8 +2,7 @@
 
 A profile is a mapping with the keys
 
-    name         names the folder below results/; the file's own name by default
-    description  a line for the reader
+    name         of the folder below results/, by default the file's own; description, a line for the reader
     extends      a bundled profile: this one is laid over it, mapping by mapping; a list, or an empty mapping, replaces
     recipe       `helpers.training.TrainConfig` fields that all models share
     models       what to train, in this order: see `helpers.training.expand`
@@ -43,8 +42,8 @@ def find(text, folder=FOLDER):
         raise FileNotFoundError(f"profile {text}: there is no such file ({path}).")
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     if text not in known:
-        names = ", ".join(known) or "one"
-        raise ValueError(f"unknown profile {text!r}.{suggest(text, known)} Choose {names} or give the path of a YAML file.")
+        raise ValueError(f"unknown profile {text!r}.{suggest(text, known)} Choose {', '.join(known) or 'one'} or give "
+                         "the path of a YAML file.")
     return folder / f"{text}.yaml"
 
 
@@ -60,7 +59,7 @@ def read(path, folder=FOLDER):
     Returns
     -------
     dict
-        With the keys name, description, recipe, models, evaluate, common and notebooks, whether the file has them or not.
+        With all keys, whether the file has them or not, except for ``extends``, which is done.
 
     Raises
     ------
@@ -70,7 +69,7 @@ def read(path, folder=FOLDER):
     content = {**CONTENT, **_extended(path, folder)}
     name = content.setdefault("name", path.stem)
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"profile {path}: the name {name!r} must be letters, digits, '.', '_' or '-': it names a folder.")
+        raise ValueError(f"profile {path}: the name {name!r} must be of letters, digits and . _ -: it names a folder.")
     bundled = folder / f"{name}.yaml"
     if bundled.is_file() and not bundled.samefile(path):
         raise ValueError(f"profile {path}: the name {name!r} is that of {bundled}, whose results it would overwrite; "
@@ -105,7 +104,8 @@ def _parsed(path):
         def construct_mapping(self, node, deep=False):
             for index, (key, _) in enumerate(node.value):
                 if any(key.value == earlier.value for earlier, _ in node.value[:index]):
-                    raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+                    problem = f"the key {key.value!r} stands twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             return super().construct_mapping(node, deep)
 
     number = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")

@@ -1,1 +1,1 @@
-"""Runs the notebooks of the study with the parameters of a profile: ``python -m runner --help``."""
+"""Runs the notebooks of the study with the parameters of a profile: ``./run_all.sh --help``."""

@@ -1,48 +1,65 @@
 """``python -m runner [options]``: what run_all.sh starts once the environment is ready."""
 
+import csv
 import os
+import resource
+import shutil
 import signal
 import sys
 import textwrap
 import time
+from collections import Counter
 
-from runner import cli, execute, profiles, summary
+from runner import cli, profiles
+from runner.live import clock
 
 
 def main(argv=None, repo=cli.REPO):
-    """Run the chosen notebooks and return the exit status.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        The options; those of the process by default.
-    repo : Path
-        The checkout whose ``notebooks/`` are run.
-
-    Returns
-    -------
-    int
-        0 all ran, 1 a notebook failed, 2 bad option or profile, 130 interrupted.
-    """
-    began, clock = time.time(), time.monotonic()
+    """Run notebooks of a checkout; return 0 all ran, 1 one failed, 2 bad option or profile, 130 interrupted."""
+    began = time.time()
     try:
         options = cli.parse(sys.argv[1:] if argv is None else argv, repo)
-        profile = profiles.load(options.profile, cli.sources(repo), repo)
-        profiles.check_data(profile, options.notebooks, options.data_root)
-        results = options.results / profile.name
+        name, description, parameters = profiles.load(options, repo)
+        results = options.results / name
         (results / "executed").mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
         return 2
-    print(textwrap.fill(f"Profile {profile.name}: {profile.description}", 110), flush=True)
-    print(f"Results in {results}", flush=True)
+    print(f"{textwrap.fill(f'Profile {name}: {description}', 110)}\nResults in {results}", flush=True)
     try:
-        outcomes = execute.run(options, profile, repo)
+        from runner import execute  # with papermill, a second that a misspelt option need not wait for
+
+        outcomes = execute.run(options, results, parameters, repo)
     except KeyboardInterrupt:
         print(f"Interrupted. What was finished is in {results}; a second start resumes training.")
         return 130
-    print(summary.report(outcomes, results, began, time.monotonic() - clock))
-    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+    print(*_summary(outcomes, results, began), sep="\n")
+    return 1 if any(status == "failed" for status, _ in outcomes.values()) else 0
+
+
+def _summary(outcomes, results, began):
+    """Yield lines: what ran, what was written since the time `began`, what became of the paper's claims."""
+    yield "Notebooks"
+    for name, (status, seconds) in outcomes.items():
+        yield f"  {name:<24}{clock(seconds)}  {'FAILED' if status == 'failed' else status}"
+    for kind, suffix in (("figures", ".png"), ("tables", ".csv")):
+        written = sum(file.stat().st_mtime >= began for file in (results / kind).glob(f"*{suffix}"))
+        yield f"{kind.capitalize()}: {written} written to {results / kind}"
+    claims = results / "claims.csv"
+    if claims.is_file() and claims.stat().st_mtime >= began:
+        rows = list(csv.DictReader(claims.read_text(encoding="utf-8").splitlines()))
+        counts = sorted(Counter(row["verdict"] for row in rows).items())
+        yield f"Claims of the paper at this profile: {', '.join(f'{count} {verdict}' for verdict, count in counts)}"
+        wide = max((len(row["id"]) for row in rows), default=0)
+        room = max(shutil.get_terminal_size((110, 24)).columns - wide - 18, 30)
+        for row in rows:
+            statement = textwrap.shorten(row["statement"], room, placeholder="…")
+            yield f"  {row['id']:<{wide}}  {row['verdict']:<13} {statement}"
+    if failed := [name for name, (status, _) in outcomes.items() if status == "failed"]:
+        yield f"FAILED: {', '.join(failed)} (see above, and the copies in executed/)"
+    # The largest of the kernels; ru_maxrss is in bytes on macOS, elsewhere in KiB.
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    yield f"Total {clock(time.time() - began)}, peak memory of a notebook {memory:.1f} GiB. Look in {results}"
 
 
 def command(*words):

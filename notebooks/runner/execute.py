@@ -5,220 +5,140 @@ import logging
 import os
 import re
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+import papermill
+import psutil
+from nbformat.v4 import new_output
+from papermill.engines import NBClientEngine, papermill_engines
 
 from runner.live import Line, training_progress
 
 TICK = 0.25  # seconds between two looks at the progress
+ADDED = "injected-parameters"  # papermill's tag for the cell that it adds
 
 
-@dataclass
-class Outcome:
-    """What became of one notebook: status is done, failed or skipped; problem tells why it failed."""
+class _Watched(NBClientEngine):
+    """Papermill's engine, which shows the notebook at work: metadata.papermill of its cells is the progress."""
 
-    name: str
-    status: str
-    seconds: float = 0.0
-    problem: str = ""
+    notebook = None
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
+        _Watched.notebook = nb_man.nb
+        try:
+            super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+        except Exception as error:  # the kernel died: tell it as papermill tells an error in a cell
+            if not _started():
+                raise
+            told = new_output("error", ename=type(error).__name__, evalue=str(error), traceback=[])
+            _started()[-1].outputs.append(told)
 
 
-def run(options, profile, repo):
-    """Execute the chosen notebooks and return an Outcome for each.
+papermill_engines.register("watched", _Watched)
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-        `runner.cli.parse`.
-    profile : runner.profiles.Profile
-        Gives the parameters.
-    repo : Path
-        The checkout; the kernels work in its ``notebooks/``.
+
+def run(options, results, parameters, repo):
+    """Execute the notebooks that `options` choose, with `parameters`, {notebook: {parameter: value}}.
+
+    Executed copies go to results/executed.  Returns {notebook: ("done", "failed" or "skipped", seconds)}.
     """
-    outcomes = []
-    results = options.results / profile.name
+    outcomes = {}
     with tempfile.TemporaryDirectory(prefix="wpgd-") as folder:
-        _prepare_environment(status := Path(folder) / "status.json")
+        os.environ["WPGD_STATUS"] = str(Path(folder) / "status.json")  # where training tells how far it is
+        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the home folder
+        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # or each kernel prints a warning over the live line
+        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
         for number, source in enumerate(options.notebooks, start=1):
-            if not options.keep_going and any(outcome.status == "failed" for outcome in outcomes):
-                outcomes.append(Outcome(source.stem, "skipped"))
+            if not options.keep_going and any(status == "failed" for status, _ in outcomes.values()):
+                outcomes[source.stem] = "skipped", 0
                 continue
             line = Line(f"[{number}/{len(options.notebooks)}] {source.stem}")
-            values = profile.injected(source.stem, options)
-            work = _Execution(source, values, results, repo)
-            outcomes.append(work.watch(line, status))
-            if work.problem:
-                print(work.problem, flush=True)
+            copy = results / "executed" / source.name
+            copy.unlink(missing_ok=True)
+            try:
+                error = _execute(source, copy, parameters[source.stem], line)
+            finally:
+                strip_paths(copy, repo)
+            outcomes[source.stem] = "failed" if error else "done", time.monotonic() - line.began
+            line.tell("FAILED" if error else "done", last=True)
+            if error:
+                print(_problem(error, copy), flush=True)
     return outcomes
 
 
-def _prepare_environment(status):
-    """Set what the kernels inherit."""
-    os.environ["WPGD_STATUS"] = str(status)
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the home folder
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # or each kernel prints a warning over the live line
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
+def _execute(source, copy, parameters, line):
+    """Execute one notebook, in a thread so that Ctrl-C is heard and the line stays live; return its error or None."""
+    _Watched.notebook = None
+    # Papermill would take braces in a path for parameters.
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, copy)]
+    quiet = ["--IPKernelApp.log_level=50"]  # the kernel's remarks would cut through the line
+    work = ThreadPoolExecutor(1).submit(
+        papermill.execute_notebook, *paths, parameters, engine_name="watched", kernel_name="python3",
+        language="python", progress_bar=False, cwd=source.parent, extra_arguments=quiet)
+    try:
+        while wait([work], TICK).not_done:
+            line.tell(*_position())
+    except (KeyboardInterrupt, BrokenPipeError) as stop:  # or nobody reads the line any more
+        if isinstance(stop, KeyboardInterrupt):
+            line.tell("interrupted", last=True)
+        _end_kernels(work)
+        raise
+    return work.exception()
 
 
-class _Execution:
-    """One notebook, executed in a thread so that Ctrl-C reaches this process and the line stays live."""
-
-    def __init__(self, source, values, results, repo):
-        self.source = source
-        self.values = values
-        self.repo = repo
-        self.copy = results / "executed" / source.name
-        self.notebook = None  # papermill's, with the progress in each cell's metadata.papermill
-        self.error = None
-        self.problem = ""
-        self.finished = (
-            threading.Event()
-        )  # a thread whose join() Ctrl-C interrupts counts as ended before it has
-
-    def watch(self, line, status):
-        """Run to the end and return the Outcome; if interrupted, or if nobody reads any more, end the kernel first."""
-        self.copy.parent.mkdir(parents=True, exist_ok=True)
-        self.copy.unlink(missing_ok=True)
-        threading.Thread(target=self._work, daemon=True).start()
-        try:
-            while not self.finished.wait(TICK):
-                cell, since = self._position()
-                line.update(cell, training_progress(status, since))
-        except (KeyboardInterrupt, BrokenPipeError) as stop:
-            if isinstance(stop, KeyboardInterrupt):
-                line.end("interrupted")
-            _end_kernels(self.finished)
-            raise
-        finally:
-            strip_paths(self.copy, self.repo)
-        if self.error is None:
-            line.end("done")
-            return Outcome(self.source.stem, "done", line.seconds)
-        line.end("FAILED")
-        self.problem = self._describe()
-        return Outcome(self.source.stem, "failed", line.seconds, self.problem)
-
-    def _work(self):
-        try:
-            self._execute()
-        except Exception as error:
-            self.error = error
-        finally:
-            self.finished.set()
-
-    def _execute(self):
-        import papermill
-        import papermill.execute
-        from papermill.engines import NBClientEngine, papermill_engines
-
-        class Watched(NBClientEngine):
-            @classmethod
-            def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
-                self.notebook = nb_man.nb
-                return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
-
-        papermill_engines.register("watched", Watched)
-        try:
-            papermill.execute_notebook(
-                *(_literal_path(path) for path in (self.source, self.copy)),
-                parameters=self.values,
-                engine_name="watched",
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                cwd=str(self.source.parent),
-                extra_arguments=["--IPKernelApp.log_level=50"],  # its remarks would cut through the live line
-            )
-        except papermill.PapermillExecutionError:
-            raise
-        except Exception:  # the kernel died, or did not start: mark the cell as papermill does for others
-            if self._started():
-                self._started()[-1].metadata.papermill["exception"] = True
-                with suppress(papermill.PapermillExecutionError):
-                    papermill.execute.raise_for_execution_errors(self.notebook, str(self.copy))
-            raise
-
-    def _started(self):
-        cells = self.notebook.cells if self.notebook else []
-        return [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
-
-    def _position(self):
-        """Return ``"cell 3/12"`` and the time when that cell began."""
-        started = self._started()
-        if not started:
-            return "starting the kernel", time.time()
-        since = parse_time(started[-1].metadata.papermill["start_time"])
-        return f"cell {len(started)}/{len(self.notebook.cells)}", since
-
-    def _describe(self):
-        """Return the failing cell, the error's own message, and where the executed copy lies."""
-        message = f"{type(self.error).__name__}: {self.error}"
-        if hasattr(self.error, "ename"):
-            message = f"{self.error.ename}: {self.error.evalue}"
-        message = " ".join(message.split())
-        if "Kernel died" in message:
-            message += ". Most often the memory was too small: see the profile's batch and data sizes."
-        return (
-            f"{self._failing_cell()}  {message}\n  executed copy, with the failing cell linked: {self.copy}"
-        )
-
-    def _failing_cell(self):
-        """Return the number of the failing cell in the source notebook and its first line, or nothing."""
-        failed = [cell for cell in self._started() if cell.metadata.papermill.get("exception")]
-        if not failed:
-            return ""
-        before = self.notebook.cells[: self.notebook.cells.index(failed[0])]
-        added = ("injected-parameters", "papermill-error-cell-tag")
-        number = 1 + sum(not set(added) & set(cell.metadata.get("tags", [])) for cell in before)
-        first = next((line.strip() for line in failed[0].source.splitlines() if line.strip()), "")
-        return f"  cell {number}, In [{failed[0].execution_count or ' '}]: {first}\n"
+def _started():
+    cells = _Watched.notebook.cells if _Watched.notebook else []
+    return [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
 
 
-def _literal_path(path):
-    """Return the path as papermill takes it: it would format braces as parameters."""
-    return str(path).replace("{", "{{").replace("}", "}}")
+def _position():
+    """Return ``"cell 3/12"`` and what training has told since that cell began."""
+    if not (started := _started()):
+        return ("starting the kernel",)
+    since = datetime.fromisoformat(started[-1].metadata.papermill["start_time"]).timestamp()
+    told = training_progress(Path(os.environ["WPGD_STATUS"]), since)
+    return f"cell {len(started)}/{len(_Watched.notebook.cells)}", told
 
 
-def parse_time(text):
-    """Return the seconds since the epoch of papermill's ISO time."""
-    from datetime import datetime
+def _problem(error, copy):
+    """Return the failing cell in the source notebook, the error's own message, and where the copy lies."""
+    where, name, value = "", type(error).__name__, error
+    if isinstance(error, papermill.PapermillExecutionError):
+        index, name, value = error.cell_index, error.ename, error.evalue
+        added = sum(ADDED in cell.metadata.get("tags", ()) for cell in _Watched.notebook.cells[: index + 1])
+        first = error.source.strip().splitlines()[0]
+        where = f"  cell {index + 1 - added}, In [{error.exec_count or ' '}]: {first}\n"
+    message = " ".join(f"{name}: {value}".split())
+    if "Kernel died" in message:
+        message += ". Most often the memory was too small: see the profile's batch and data sizes."
+    return f"{where}  {message}\n  executed copy, with the failing cell linked: {copy}"
 
-    return datetime.fromisoformat(text).timestamp()
 
-
-def _end_kernels(finished, patience=10.0):
+def _end_kernels(work, patience=10.0):
     """Kill this process's kernels, and all that they started, until papermill has noticed."""
-    import psutil
-
     deadline = time.monotonic() + patience
-    while not finished.wait(TICK) and time.monotonic() < deadline:
+    while wait([work], TICK).not_done and time.monotonic() < deadline:
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()
 
 
 def strip_paths(copy, repo):
-    """Make the paths of this machine in an executed copy relative to the checkout, or drop them.
-
-    Executed copies are committed and must read the same wherever they were made.
-    """
+    """Make this machine's paths in an executed copy relative to the checkout, or drop them: copies are committed."""
     if not copy.is_file():
         return
     root = json.dumps(str(repo), ensure_ascii=False)[1:-1]
-    text = re.sub(rf"(?<![\w/.+-]){re.escape(root)}/", "", copy.read_text(encoding="utf-8"))
-    notebook = json.loads(text)
+    notebook = json.loads(re.sub(rf"(?<![\w/.+-]){re.escape(root)}/", "", copy.read_text(encoding="utf-8")))
     record = notebook["metadata"].get("papermill", {})
     for holder in (record, record.get("parameters", {})):
-        for key in ("input_path", "output_path", "results", "data_root"):
-            if os.path.isabs(holder.get(key) or ""):
-                del holder[key]
+        for key in [key for key, value in holder.items() if isinstance(value, str) and os.path.isabs(value)]:
+            del holder[key]
     for cell in notebook["cells"]:
-        if "injected-parameters" in cell["metadata"].get("tags", []):
-            lines = "".join(cell["source"]).splitlines(keepends=True)
-            cell["source"] = [line for line in lines if not re.match(r"(results|data_root) = ['\"]/", line)]
-    part = copy.with_suffix(".part")
-    part.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(copy)
+        if ADDED in cell["metadata"].get("tags", ()):
+            cell["source"] = [line for line in cell["source"] if not re.match(r"\w+ = ['\"]/", line)]
+    copy.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
