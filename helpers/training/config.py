@@ -1,20 +1,27 @@
 """The recipe of one run: everything that decides its weights, validated before any work starts."""
 import dataclasses
-import difflib
 import json
 import math
 import types
 import typing
 from dataclasses import dataclass
+from typing import Literal
 
-from helpers.attacks import NORMS, default_step_size
+from helpers.attacks import default_step_size
+from helpers.profiles import suggest
 
-METHODS = ("ce", "pgd", "wpgd")
-SCHEDULES = ("one_cycle", "cosine", "step", "constant")
-PRECISIONS = ("float32", "bf16")
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
 UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam"),
           "pgd": ("cost", "p", "lam"), "wpgd": ()}
+
+
+def later(default):
+    """A field that is new since runs were first published.
+
+    It enters hash and label only where it differs from its default, so that all older runs keep their names: every
+    field that is added to `TrainConfig` is one, with what was done before as its default.
+    """
+    return dataclasses.field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,15 @@ class TrainConfig:
     epochs: int
     lr: float
     network: str = "W-16-1"
-    method: str = "ce"
+    method: Literal["ce", "pgd", "wpgd"] = "ce"
     classes: tuple | None = None
     ratio: float | None = None
     minority: str | None = None
     train_size: int | None = None
     val_size: float | int = 0.1
     split_seed: int = 0
-    augment: bool | str = False
-    norm: str = "linf"
+    augment: Literal[True, False, "crop"] = False
+    norm: Literal["linf", "l2"] = "linf"
     eps: float = 0.0
     steps: int = 8
     step_size: float | None = None
@@ -61,7 +68,7 @@ class TrainConfig:
     p: float = 1.0
     lam: float = 10.0
     batch_size: int = 128
-    schedule: str = "one_cycle"
+    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
     warmup: float = 0.3
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -71,37 +78,27 @@ class TrainConfig:
     val_images: int = 500
     val_steps: int = 10
     val_eps: float | None = None
-    precision: str = "float32"
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
-        hints = typing.get_type_hints(TrainConfig)
+        hints, defaults = typing.get_type_hints(type(self)), {}
         for item in dataclasses.fields(self):
-            object.__setattr__(self, item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
-        self._check_choices()
-        self._check_ranges()
-        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+            self._set(item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
+            defaults[item.name] = item.default
+        self._check()
         if self.method != "ce" and self.val_eps is None:
-            object.__setattr__(self, "val_eps", self.eps)
+            self._set("val_eps", self.eps)
         # The norm of a plain network matters only to the attack that validates it.
         norm = ("norm",) if self.method == "ce" and not self.val_eps else ()
         for name in UNUSED[self.method] + norm:
-            object.__setattr__(self, name, defaults[name])
+            self._set(name, defaults[name])
         if self.method != "ce" and self.step_size is None:
-            object.__setattr__(self, "step_size", default_step_size(self.eps, self.steps))
+            self._set("step_size", default_step_size(self.eps, self.steps))
 
-    def _check_choices(self):
-        for name, allowed in (("method", METHODS), ("norm", NORMS), ("schedule", SCHEDULES),
-                              ("precision", PRECISIONS), ("augment", (True, False, "crop"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(str, allowed))}")
-        if self.method == "wpgd" and self.cost is None:
-            raise ValueError('method "wpgd" needs a cost: "wordnet:path", "linear_boundary", a CSV, or a CostMatrix')
-        if (self.ratio is None) != (self.minority is None):
-            raise ValueError("ratio and minority belong together: say how far to cut, and which class")
-        if self.classes is not None and self.minority is not None and self.minority not in self.classes:
-            raise ValueError(f"minority = {self.minority!r} is none of the classes {self.classes}")
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
 
-    def _check_ranges(self):
+    def _check(self):
         for name, low in (("eps", 0), ("val_eps", 0), ("weight_decay", 0), ("steps", 0), ("val_steps", 0),
                           ("epochs", 1), ("batch_size", 1), ("val_every", 1), ("val_images", 1), ("p", 0)):
             value = getattr(self, name)
@@ -110,11 +107,17 @@ class TrainConfig:
         for name in ("lr", "lam"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
-        if self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps")
         for name in ("warmup", "ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must lie in [0, 1)")
+        if self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0:
+            raise ValueError(f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps")
+        if self.method == "wpgd" and self.cost is None:
+            raise ValueError('method "wpgd" needs a cost: "wordnet:path", "linear_boundary", a CSV, or a CostMatrix')
+        if (self.ratio is None) != (self.minority is None):
+            raise ValueError("ratio and minority belong together: say how far to cut, and which class")
+        if self.classes is not None and self.minority is not None and self.minority not in self.classes:
+            raise ValueError(f"minority = {self.minority!r} is none of the classes {self.classes}")
 
     @property
     def label(self):
@@ -126,16 +129,21 @@ class TrainConfig:
             words += [f"p={self.p:g}", *([f"lam={self.lam:g}"] if self.lam != TrainConfig.lam else []),
                       *([f"cost={self.cost}"] if isinstance(self.cost, str) and len(self.cost) < 30 else [])]
         words += [f"eps={self.eps:g}"] if self.method != "ce" else []
+        words += [f"{item.name}={getattr(self, item.name)}" for item in self._named() if item.metadata.get("later")]
         return " ".join([*words, f"seed={self.seed}"])
 
     def to_dict(self):
-        """All fields, JSON-able; a cost object is represented by its name and digest."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        """The fields that name a run, JSON-able; a cost object is represented by its name and digest."""
+        values = {item.name: getattr(self, item.name) for item in self._named()}
         if hasattr(self.cost, "digest"):
             values["cost"] = f"{self.cost.name}@{self.cost.digest}"
         if math.isinf(self.lam):
             values["lam"] = "inf"
         return json.loads(json.dumps(values, default=_plain))
+
+    def _named(self):
+        return [item for item in dataclasses.fields(self)
+                if not item.metadata.get("later") or getattr(self, item.name) != item.default]
 
 
 def configure(*parts, **overrides):
@@ -146,18 +154,15 @@ def configure(*parts, **overrides):
     ValueError
         For a name that is no field (the nearest is suggested), a value of the wrong type or out of range.
     """
-    merged = {}
-    for part in (*parts, overrides):
-        merged.update(part)
+    merged = {name: value for part in (*parts, overrides) for name, value in part.items()}
     names = [item.name for item in dataclasses.fields(TrainConfig)]
     for name in merged:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            raise ValueError(f"{name!r} is no setting of a training run" + (f"; did you mean {near[0]!r}?" if near else
-                             f"; the settings are {', '.join(names)}"))
+            advice = suggest(name, names) or f" The settings are {', '.join(names)}."
+            raise ValueError(f"{name!r} is no setting of a training run.{advice}")
     for name in ("data", "epochs", "lr"):
         if name not in merged:
-            raise ValueError(f"a training run needs {name!r}: add it to the recipe or the data set's settings")
+            raise ValueError(f"a training run needs {name!r}: add it to the recipe or the model's settings")
     return TrainConfig(**merged)
 
 
@@ -168,6 +173,11 @@ def _plain(value):
 
 def _typed(name, value, hint):
     """`value` as a field's type, or an error that names the field; an int is a float, a list a tuple."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if any(value == choice and type(value) is type(choice) for choice in choices):
+            return value
+        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(str, choices))}")
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if object in allowed or type(value) in allowed or (value is None and type(None) in allowed):
         return value

@@ -1,16 +1,23 @@
-"""Small files of a finished run, to commit or to bring home: what it was, how it learned, whom it confuses."""
+"""Finished runs as small files, to commit or to bring home, and back into a store.
+
+    <out>/<name of the run>/  config.json  history.csv  metrics.json  provenance.json  [cost.csv]
+                              confusions.json  answers.npz     whom it confuses, and its answer to every image
+                              weights.safetensors              if asked for; large ones in several files
+"""
 import json
 import shutil
 from pathlib import Path
 
 import torch
+from huggingface_hub import save_torch_state_dict  # comes with accelerate
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from helpers import models
+from helpers import answers, models
+from helpers.files import write_atomic
 from helpers.training.store import finished
 
-FILES = ("config.json", "history.csv", "metrics.json", "provenance.json", "cost.csv")
+FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
 # Files larger than this are refused by many a place that files are brought to.
 PART_BYTES = 15 * 2 ** 20
 
@@ -23,7 +30,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     folder : Path, of a finished run
     out : Path; the files go to ``out/<name of the run>/``
     weights : None, "float32" or "float16" (half the size; the accuracy was seen to change by less than 0.1 points)
-    part_bytes : int, largest size of a file of weights; larger networks are cut into ``weights-1-of-3.safetensors``
+    part_bytes : int, largest size of a file of weights
 
     Returns
     -------
@@ -34,68 +41,34 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     ValueError
         For an unknown kind of weights.
     """
-    if weights:
-        _check(weights)
-    target = Path(out) / Path(folder).name
+    if weights not in (None, "float32", "float16"):
+        raise ValueError(f"weights = {weights!r}: choose float32 or float16")
+    target = Path(out) / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, target / name)
-    answers = confusions(folder)
-    if answers:
-        from helpers.evaluation.cached import pack_evaluations
-        (target / "confusions.json").write_text(_compact(answers))
-        pack_evaluations(folder, target / "answers.npz")
+    _copy(folder, target)
+    found = [{"attack": about["attack"], "split": about["split"], "images": len(answer.labels),
+              "error": round(answer.error, 6), "counts": answer.counts.tolist()} for about, answer in answers.kept(folder)]
+    if found:
+        # Natural images first, one attack a line.
+        found.sort(key=lambda one: (one["attack"] is not None, json.dumps(one["attack"], sort_keys=True), one["images"]))
+        write_atomic(target / "confusions.json", "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
+        answers.pack(folder, target / "answers.npz")
     if weights:
-        parts = _parts(_state(folder, weights), part_bytes)
-        for number, part in enumerate(parts, 1):
-            name = f"weights-{number}-of-{len(parts)}" if len(parts) > 1 else "weights"
-            save_file(part, target / f"{name}.safetensors")
+        state = load_file(folder / "weights.safetensors")
+        if weights == "float16":
+            state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        facts = {"config": (folder / "config.json").read_text()}
+        save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes,
+                              metadata=facts)
     return target
 
 
-def read_weights(folder):
-    """The weights of an exported run as float32 tensors, its parts put together.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the run was exported without them, or a part is missing.
-    """
-    files = sorted(Path(folder).glob("weights*.safetensors"))
-    expected = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
-    if len(files) != expected:
-        raise FileNotFoundError(f"{folder} holds {len(files)} of {expected} files of weights: export the run again")
-    state = {name: value for file in files for name, value in load_file(file).items()}
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-
-
-def export_model(folder, path, weights="float32"):
-    """Write the network of a finished run as one file that describes itself; `load_model` reads it.
-
-    Parameters
-    ----------
-    folder : Path, of a finished run; path : Path of the new .safetensors file
-    weights : "float32" or "float16" (half the size, not quite the same network)
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind of weights.
-    """
-    _check(weights)
-    config = json.loads((Path(folder) / "config.json").read_text())
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    facts = {"network": config["network"], "config": json.dumps(config), "format": "pt"}
-    save_file(_state(folder, weights), path, metadata=facts)
-
-
 def load_model(path):
-    """A trained network from one file, ready to be attacked; its data set is not needed.
+    """A trained network, ready to be attacked; its data set is not needed.
 
     Parameters
     ----------
-    path : Path, of a file of `export_model`
+    path : Path, of a run in the store, of an exported run with weights, or of one file of weights
 
     Returns
     -------
@@ -105,22 +78,27 @@ def load_model(path):
     Raises
     ------
     FileNotFoundError
-        Without such a file.
+        Without weights there, or without one of their parts.
     ValueError
         For weights that do not say what network they belong to.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there are no weights {path}")
-    with safe_open(path, "pt") as file:
+    path = Path(path)
+    files = sorted(path.glob("weights*.safetensors")) if path.is_dir() else [path]
+    parts = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
+    if len(files) != parts or not files[0].is_file():
+        raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {parts} files of weights: "
+                                "train it, or export it again with --weights")
+    with safe_open(files[0], "pt") as file:
         facts = file.metadata() or {}
-    if "network" not in facts:
-        raise ValueError(f"{path} does not say what network it holds: write it with helpers.training.export_model")
-    state = load_file(path)
+    if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
+        raise ValueError(f"{path} does not say what network it holds: export it with its config.json")
+    config = json.loads(facts["config"] if "config" in facts else beside.read_text())
+    state = {name: value for file in files for name, value in load_file(file).items()}
     first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
-    model = models.build(facts["network"], len(state["classifier.bias"]), state[first].shape[1])
+    model = models.build(config["network"], len(state["classifier.bias"]), state[first].shape[1])
     model.load_state_dict(state)
     model = model.to(memory_format=torch.channels_last) if first.startswith("stem") else model
-    return model.eval(), json.loads(facts["config"])
+    return model.eval(), config
 
 
 def restore_runs(results, store):
@@ -128,78 +106,40 @@ def restore_runs(results, store):
 
     Parameters
     ----------
-    results : Path, with ``runs/<name>/`` of `export_run` and ``weights/<name>.safetensors`` of `export_model`
+    results : Path, of what `export_run` wrote, or of a folder with that in ``runs/``; weights may also lie in
+        ``weights/<name of the run>.safetensors``
     store : Path
 
     Returns
     -------
     list of the names that were put back; runs that are in the store already stay as they are
+
+    Raises
+    ------
+    FileNotFoundError
+        If no run there has weights.
     """
+    folders = [file.parent for file in sorted([*results.glob("*/config.json"), *results.glob("runs/*/config.json")])]
+    places = {folder: folder if any(folder.glob("weights*.safetensors")) else
+              results / "weights" / f"{folder.name}.safetensors" for folder in folders}
+    places = {folder: place for folder, place in places.items() if place.exists()}
+    if not places:
+        raise FileNotFoundError(f"{results} holds no exported run with weights: export with --weights float32")
     restored = []
-    for weights in sorted((Path(results) / "weights").glob("*.safetensors")):
-        source, target = Path(results) / "runs" / weights.stem, Path(store) / weights.stem
-        if not source.is_dir() or finished(target):
-            continue
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, target / "weights.safetensors")
-        if (source / "answers.npz").is_file():
-            from helpers.evaluation.cached import unpack_evaluations, weights_fingerprint
-            unpack_evaluations(source / "answers.npz", target, weights_fingerprint(load_model(weights)[0]))
-        # metrics.json last: its presence says that the rest is there.
-        for name in sorted(FILES, key=lambda name: name == "metrics.json"):
-            if (source / name).is_file():
-                shutil.copyfile(source / name, target / name)
-        restored.append(weights.stem)
+    for folder, place in places.items():
+        target = Path(store) / folder.name
+        if not finished(target):
+            model = load_model(place)[0]
+            write_atomic(target / "weights.safetensors", save(model.state_dict()))
+            if (folder / "answers.npz").is_file():
+                answers.unpack(folder / "answers.npz", target, answers.weights_fingerprint(model))
+            _copy(folder, target)
+            restored.append(folder.name)
     return restored
 
 
-def confusions(folder):
-    """What the evaluations kept beside a run say, natural first: attack, images, error in % and counts (K x K)."""
-    from helpers.evaluation.cached import kept_evaluations
-    found = [{"attack": about["attack"], "split": about["split"], "images": len(answer.labels),
-              "error": round(answer.error, 6), "counts": answer.counts.tolist()}
-             for about, answer in kept_evaluations(folder)]
-    return sorted(found, key=lambda one: (one["attack"] is not None, json.dumps(one["attack"], sort_keys=True),
-                                          one["split"], one["images"]))
-
-
-def _check(weights):
-    if weights not in ("float32", "float16"):
-        raise ValueError(f"weights = {weights!r}: choose float32 or float16")
-
-
-def _state(folder, weights):
-    """The weights of a finished run in the precision that was asked for."""
-    state = load_file(Path(folder) / "weights.safetensors")
-    half = weights == "float16"
-    return {name: value.half() if half and value.is_floating_point() else value for name, value in state.items()}
-
-
-def _parts(state, limit):
-    """Cut a state into dicts of at most `limit` bytes each; a tensor is never cut."""
-    parts, size = [{}], 0
-    for name, value in state.items():
-        bytes_of_it = value.numel() * value.element_size()
-        if parts[-1] and size + bytes_of_it > limit:
-            parts.append({})
-            size = 0
-        parts[-1][name] = value.contiguous()
-        size += bytes_of_it
-    return parts
-
-
-def _compact(answers):
-    """JSON with one attack a line."""
-    return "[\n" + ",\n".join(json.dumps(one) for one in answers) + "\n]\n"
-
-
-def differing_metrics(first, second):
-    """Names of the results in which two metrics.json differ; times are no results.
-
-    Parameters
-    ----------
-    first, second : Path
-    """
-    one, two = (json.loads(Path(path).read_text()) for path in (first, second))
-    names = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "parameters")
-    return [name for name in names if one[name] != two[name]]
+def _copy(source, target):
+    """Copy the small files, metrics.json last, since its presence says that the rest is there."""
+    for name in FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

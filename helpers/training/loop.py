@@ -1,35 +1,33 @@
-"""A training run from its config to its folder: data, epochs, validation, checkpoints; `step.py` holds the epochs."""
+"""A training run, from its config to its folder: attack a batch, learn from it, validate, keep (Eq. 1, 2 and 6).
+
+With k attack steps a training step costs 2 k + 3 passes (forward, gradient of the input, gradient of the weights): the
+network is frozen during the attack, nothing is computed twice, and no step waits for a number that only a person reads.
+"""
 import copy
+import importlib.util
+import json
 import math
 import os
+import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import torch
 
-from helpers import attacks, costs, data, models
+from helpers import attacks, data, losses, models
 from helpers.allocator import keep_freed_memory
-from helpers.training import store as runs
-from helpers.training.progress import Progress
+from helpers.evaluation import evaluate
+from helpers.files import write_atomic
 from helpers.provenance import provenance
-from helpers.training.step import State, Trainer, learning_rate
+from helpers.training.store import finished, load_checkpoint, prepare
+
+# Compiling takes about a minute on a GPU and saves a third of what follows, so it must have three minutes to save from:
+# at the 1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
+LEAST_FLOP = {"bf16": 2e16, "float32": 2e15}
 
 
 class OutOfTime(Exception):
     """The time that `train` was given does not allow another epoch; the run resumes from its checkpoint."""
-
-
-@dataclass
-class Job:
-    """A config with its data, cost matrix, and folder."""
-
-    config: object
-    dataset: data.Dataset
-    parts: data.Split
-    cost: object
-    facts: dict
-    folder: Path
 
 
 def train(config, *, data_root=None, store=None, progress=True, compile="auto", deadline=None):
@@ -42,8 +40,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     store : folder of the runs, default `default_store()`
     progress : bool, show a bar (notebook) or a line an epoch (log)
     compile : "auto" (default), bool or a mode such as "max-autotune", run the network through `torch.compile`; "auto"
-        where that is worth its minute (`compiling.worthwhile`).  It changes rounding but not the recipe, and so is no
-        part of the config
+        where that is worth its minute (`worthwhile`).  It changes rounding but not the recipe: no part of the config
     deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
 
     Returns
@@ -53,184 +50,289 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     Raises
     ------
     ValueError, FileNotFoundError
-        For data, classes or costs that do not fit the config, before training starts.
+        For data, classes or costs that do not fit the config, before training starts; for a loss that diverges.
     OutOfTime
     """
     from accelerate import Accelerator
     keep_freed_memory()
     # Without this, several CPU processes would train independently, all into one folder.
     accelerator = Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available())
-    job = prepare(config, data_root, store)
-    device = accelerator.device
-    if runs.finished(job.folder):
-        model = _new_model(job).to(device)
-        rows, metrics = runs.read(job.folder, model)
-        run = _run(job, model, rows, metrics, device, loaded=True)
-        if progress and accelerator.is_main_process:
-            print(f"{config.label}: found, {_summary(metrics)}")
-        return run
-    state = start(job, accelerator)
-    resumed = _resume(job, state)
-    trainer = Trainer(job, state, accelerator, compile)
-    bar = Progress(config.label, config.epochs, state.epoch, show=progress and accelerator.is_main_process)
-    with bar:
-        lasted = 0.0
-        while state.epoch < config.epochs:
-            if deadline is not None and _late(accelerator, deadline, lasted):
-                raise OutOfTime(f"{config.label}: stopped after epoch {state.epoch} of {config.epochs}")
-            began = time.perf_counter()
-            loss = trainer.epoch()
-            if not math.isfinite(loss):
-                raise ValueError(f"{config.label}: training diverged in epoch {state.epoch + 1} (loss {loss}); "
-                                 f"lower lr = {config.lr}")
-            state.epoch += 1
-            state.seconds += time.perf_counter() - began
-            if state.epoch % config.val_every == 0 or state.epoch == config.epochs:
-                state.rows.append(_validate(job, state, loss, device))
-                bar.update(state.epoch, state.rows[-1])
-            if accelerator.is_main_process and state.epoch < config.epochs:
-                _checkpoint(job, state)
-            lasted = time.perf_counter() - began
-    metrics = _finish(job, trainer, resumed)
-    if progress and accelerator.is_main_process:
-        print(f"{config.label}: {_summary(metrics)}")
-    return _run(job, state.result, state.rows, metrics, device)
+    progress = progress and accelerator.is_main_process
+    run = prepare(config, data_root, store)
+    if finished(run.folder):
+        run.read(accelerator.device)
+    else:
+        trainer = Trainer(run, accelerator, compile)
+        with Progress(config.label, config.epochs, trainer.epoch, show=progress) as bar:
+            lasted = 0.0
+            while trainer.epoch < config.epochs:
+                # An epoch that takes as long as the last one, with validation, would end too late; all processes agree.
+                if deadline is not None and time.monotonic() + 1.1 * lasted > deadline:
+                    accelerator.set_trigger()
+                if deadline is not None and accelerator.check_trigger():
+                    raise OutOfTime(f"{config.label}: stopped after epoch {trainer.epoch} of {config.epochs}")
+                began = time.perf_counter()
+                loss = trainer.run_epoch()
+                if trainer.epoch % config.val_every == 0 or trainer.epoch == config.epochs:
+                    trainer.validate(loss)
+                    bar.update(trainer.epoch, run.rows[-1])
+                trainer.save_checkpoint()
+                lasted = time.perf_counter() - began
+        trainer.finish()
+    if progress:
+        print(f"{config.label}: {'found, ' if run.loaded else ''}{run.summary}")
+    return run
 
 
-def _late(accelerator, deadline, lasted):
-    """Whether an epoch that takes as long as the last one, with validation, would end too late; all processes agree."""
-    if time.monotonic() + 1.1 * lasted > deadline:
-        accelerator.set_trigger()
-    return accelerator.check_trigger()
+class Trainer:
+    """A run while it trains: all that changes, and the epochs that change it.
+
+    Parameters
+    ----------
+    run : store.Run
+    accelerator : accelerate.Accelerator
+    compile : bool, "auto" or a mode of `torch.compile`; see `train`
+
+    Attributes
+    ----------
+    model, average : nn.Module, the network and the average of its weights, None without `ema`
+    epoch, seconds : epochs done, and what they took without validation
+    compiled, compile_seconds : bool, and what it took; no part of `seconds`
+    """
+
+    def __init__(self, run, accelerator, compile="auto"):
+        config, device, train = run.config, accelerator.device, run.parts.train
+        self.run, self.config, self.accelerator = run, config, accelerator
+        self.model = run.network().to(device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False) if config.ema else None
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=config.momentum,
+                                         nesterov=config.momentum > 0, weight_decay=config.weight_decay,
+                                         fused=device.type == "cuda")
+        # Processes share the order of the images and differ in the attack's random starts.
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
+        self.epoch, self.seconds = 0, 0.0
+        self._resume()
+        self.resumed = self.epoch
+        self.batches = data.Augment(run.dataset.x_train[train].to(device), 4 if config.augment else 0,
+                                    flip=config.augment is True)
+        self.labels = run.dataset.y_train[train].to(device)
+        self.size = max(1, min(config.batch_size, len(train)) // accelerator.num_processes)
+        self.autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=config.precision == "bf16")
+        self.attack = self._inner_attack()
+        # What is attacked, and what learns, with the hooks of several processes around it.
+        self.network = self.model
+        self.learner, self.optimizer = accelerator.prepare(self.model, self.optimizer)
+        self.compiled, self.compile_seconds = False, 0.0
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches have one shape
+        if worthwhile(run, device) if compile == "auto" else compile:
+            self._compile(None if compile in ("auto", True) else compile)
+
+    def _inner_attack(self):
+        """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or the Wasserstein loss (Eq. 6)."""
+        config, loss = self.config, losses.cross_entropy
+        if config.method == "ce" or config.eps == 0:
+            return None
+        if config.method == "wpgd":
+            loss = losses.WassersteinLoss(self.run.cost, config.p, config.lam)
+        return partial(attacks.pgd, loss=lambda logits, labels: loss(logits.float(), labels), eps=config.eps / 255,
+                       step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
+                       random_start=config.random_start, generator=self.noise, counters=attacks.AttackCounters(),
+                       check=False)
+
+    def run_epoch(self):
+        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6), a ValueError if infinite."""
+        began, config, total = time.perf_counter(), self.config, 0.0
+        self.model.train()
+        order = torch.randperm(len(self.labels), generator=self.order)
+        # Equally many for each process: one batch more in one of them would wait for the others for ever.
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        order = order[:len(order) - len(order) % processes][rank::processes]
+        parts = [part for part in order.split(self.size) if len(part) == self.size]
+        for index, (images, picked) in enumerate(self.batches.epoch(parts, self.order)):
+            rate = learning_rate(config, (self.epoch + index / len(parts)) / config.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            total += self._step(data.to_float(images), self.labels[picked])
+        # Read once: reading it in every step would make every step wait.
+        loss = float(total) / len(parts)
+        if not math.isfinite(loss):
+            raise ValueError(f"{config.label}: training diverged in epoch {self.epoch + 1} (loss {loss}); "
+                             f"lower lr = {config.lr}")
+        self.epoch += 1
+        self.seconds += time.perf_counter() - began
+        return loss
+
+    def _step(self, x, y):
+        with self.autocast():
+            if self.attack is not None:
+                x = self.attack(self.network, x, y)
+            loss = losses.cross_entropy(self.learner(x).float(), y).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        if self.average is not None:
+            average, model = self.average, self.model
+            with torch.no_grad():  # BatchNorm's statistics are averages already and are copied
+                torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - self.config.ema)
+                torch._foreach_copy_(list(average.buffers()), list(model.buffers()))
+        return loss.detach()
+
+    def _compile(self, mode):
+        """Compile the graphs of attack and step on the first batch; keep the plain network if that fails."""
+        began, network = time.perf_counter(), torch.compile(self.model, mode=mode)
+        noise = torch.Generator(self.labels.device).manual_seed(0)
+        sample = self.batches.epoch([torch.arange(self.size)], torch.Generator().manual_seed(0))
+        x, y = data.to_float(next(sample)[0]), self.labels[:self.size]
+        try:
+            with attacks.frozen(self.model, mode="train"), self.autocast():
+                # Nested: the outer block puts the statistics of BatchNorm back, which the step below would change.
+                if self.attack is not None:
+                    self.attack(network, x, y, generator=noise)
+                self.model.requires_grad_(True)
+                loss = losses.cross_entropy(network(x).float(), y).mean()
+                torch.autograd.grad(loss, list(self.model.parameters()))
+        except Exception as error:
+            # A compiler has a thousand ways to fail, and none of them should cost a reader the run.
+            print(f"torch.compile failed ({type(error).__name__}); training goes on without it")
+            torch._dynamo.reset()
+            return
+        self.network, self.compiled, self.compile_seconds = network, True, time.perf_counter() - began
+        # DDP's hooks stay outside of the graph.
+        self.learner = network if self.accelerator.num_processes == 1 else self.learner
+
+    def validate(self, loss):
+        """Add a row to the history: natural and adversarial error on held-out training images, never on test."""
+        config = self.config
+        x, y = (part[:config.val_images] for part in self.run.validation)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+        def error(attack=None):
+            return round(evaluate(self.result, x, y, attack, batch_size=250, allow_absent=True).error, 4)
+
+        pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm),
+                      counters=attacks.AttackCounters())
+        self.run.rows.append({
+            "epoch": self.epoch, "lr": round(learning_rate(config, (self.epoch - 1e-9) / config.epochs), 6),
+            "train_loss": round(loss, 6), "val_ne": error(), "val_ae": error(pgd) if config.val_eps else math.nan,
+            "seconds": round(self.seconds, 2)})
+
+    @property
+    def result(self):
+        """The network that is validated and kept: the average of the weights if there is one."""
+        return self.average or self.model
+
+    def save_checkpoint(self):
+        """Write what resuming needs, so that a kill at any moment leaves the old or the new file whole."""
+        if not self.accelerator.is_main_process or self.epoch == self.config.epochs:
+            return
+        if self.run.cost is not None and not (self.run.folder / "cost.csv").is_file():
+            self.run.cost.to_csv(self.run.folder / "cost.csv")
+        state = {"epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows, "model": self.model.state_dict(),
+                 "average": self.average.state_dict() if self.average else None,
+                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(),
+                 "noise": self.noise.get_state()}
+        write_atomic(self.run.folder / "checkpoint.pt", lambda file: torch.save(state, file))
+
+    def _resume(self):
+        """Go on from the checkpoint of this run, if there is one."""
+        saved = load_checkpoint(self.run.folder)
+        if saved is None:
+            return
+        self.model.load_state_dict(saved["model"])
+        if self.average is not None:
+            self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.order.set_state(saved["order"])
+        self.noise.set_state(saved["noise"])
+        self.epoch, self.seconds, self.run.rows = saved["epoch"], saved["seconds"], saved["rows"]
+
+    def finish(self):
+        """Fill in the run and write it to its folder."""
+        run, images = self.run, len(self.labels)
+        run.model = self.result.eval()
+        run.metrics = {name: run.rows[-1][name] for name in ("train_loss", "val_ne", "val_ae")} | {
+            "seconds": round(self.seconds, 1), "epochs": self.epoch, "train_images": images,
+            "images_per_second": round(images * self.epoch / max(self.seconds, 1e-9), 1),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters())}
+        if self.accelerator.is_main_process:
+            run.write({**provenance(self.accelerator.device), "seed": self.config.seed, "seconds": run.metrics["seconds"],
+                       "processes": self.accelerator.num_processes, "compiled": self.compiled,
+                       "compile_seconds": round(self.compile_seconds, 1), "resumed_after_epoch": self.resumed})
+        self.accelerator.wait_for_everyone()
 
 
-def prepare(config, data_root=None, store=None):
-    """Load and check all that a config names; nothing is trained.  Returns a `Job`."""
-    dataset = data.load(config.data, data_root)
-    if config.classes is not None:
-        dataset = data.select_classes(dataset, config.classes)
-    parts = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
-    if config.ratio is not None:
-        if config.minority not in dataset.classes:
-            raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
-        minority = dataset.classes.index(config.minority)
-        parts.train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
-    if dataset.image_size is not None and config.network.startswith("mlp"):
-        raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
-                         'choose a Wide-ResNet, such as "W-16-1"')
-    with torch.device("meta"):
-        models.build(config.network, dataset.num_classes, dataset.in_channels)
-    # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
-    fitted = config.cost if costs.is_fitted(config.cost) else None
-    cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
-    facts = runs.identity(config, dataset.fingerprint,
-                          costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest)
-    folder = runs.folder_of(store or runs.default_store(), config, facts)
-    if fitted:
-        kept = (folder / "cost.csv").is_file()
-        cost = runs.read_cost(folder / "cost.csv", fitted) if kept else costs.from_spec(fitted, dataset)
-    return Job(config, dataset, parts, cost, facts, folder)
+def learning_rate(config, progress):
+    """Learning rate at `progress` in [0, 1) of the run.
+
+    one_cycle: linear to `lr` over the first `warmup`, linear to 0 over the rest (Smith 2018);
+    cosine: the same with half a cosine; step: divided by 10 at 1/2 and 3/4; constant.
+    """
+    if config.schedule == "constant":
+        return config.lr
+    if config.schedule == "step":
+        return config.lr * 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
+    if progress < config.warmup:
+        return config.lr * max(progress / config.warmup, 0.01)
+    rest = (progress - config.warmup) / (1 - config.warmup)
+    return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
 
 
-def _new_model(job):
-    """The network with the weights that the seed gives, whatever state the global generator is in."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.config.seed)
-        model = models.build(job.config.network, job.dataset.num_classes, job.dataset.in_channels, job.dataset.mean,
-                             job.dataset.std)
-    return model if job.dataset.image_size is None else model.to(memory_format=torch.channels_last)
+def worthwhile(run, device):
+    """Whether to compile: for long runs on a GPU that has Triton, hardly ever on a CPU, where convolutions, which no
+    compiler makes faster, take most of the time.  Facts decide; a timing would make the result depend on the weather.
+    """
+    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
+        return False
+    return len(run.parts.train) * run.config.epochs * flop_per_image(run) > LEAST_FLOP[run.config.precision]
 
 
-def start(job, accelerator):
-    """A `State` before the first epoch, the same on every machine for the same seed."""
-    config, device = job.config, accelerator.device
-    model = _new_model(job).to(device)
-    average = copy.deepcopy(model).eval().requires_grad_(False) if config.ema else None
-    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum,
-                                nesterov=config.momentum > 0, weight_decay=config.weight_decay,
-                                fused=device.type == "cuda")
-    # Processes share the order of the images and differ in the attack's random starts.
-    noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
-    return State(model, average, optimizer, torch.Generator().manual_seed(config.seed), noise, [])
+def flop_per_image(run):
+    """Floating-point operations that training spends on an image in an epoch: 2 k + 3 passes, or 3 for CE."""
+    from torch.utils.flop_counter import FlopCounterMode
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = models.build(run.config.network, run.dataset.num_classes, run.dataset.in_channels)
+        model(torch.zeros(1, *run.dataset.x_train.shape[1:]))
+    return (3 if run.config.method == "ce" else 2 * run.config.steps + 3) * counter.get_total_flops()
 
 
-def _validate(job, state, loss, device):
-    """A row of the history: natural and adversarial error on held-out training images, never on test."""
-    config = job.config
-    model = state.result
-    held = job.parts.validation[:config.val_images]
-    x, y = job.dataset.x_train[held].to(device), job.dataset.y_train[held].to(device)
-    errors = [_error(model, x, y)]
-    if config.val_eps:
-        eps = config.val_eps / 255
-        errors.append(_error(model, x, y, attacks.PGD(eps, config.val_steps, norm=config.norm)))
-    rate = learning_rate(config, (state.epoch - 1e-9) / config.epochs)
-    return {"epoch": state.epoch, "lr": round(rate, 6), "train_loss": round(loss, 6), "val_ne": round(errors[0], 4),
-            "val_ae": round(errors[1], 4) if len(errors) > 1 else math.nan, "seconds": round(state.seconds, 2)}
+class Progress:
+    """How far a run is: a bar in a notebook or terminal, a line an epoch in a log, a status file for `run_all.sh`.
 
+    Parameters
+    ----------
+    label : str; epochs : int; done : int, epochs done before; show : bool
+    """
 
-def _error(model, x, y, attack=None, size=250):
-    """Error in %, of `model` in eval mode; its mode is put back."""
-    wrong = 0
-    with attacks.frozen(model):
-        for images, labels in zip(x.split(size), y.split(size)):
-            images = data.to_float(images).contiguous(memory_format=torch.channels_last) if x.ndim == 4 else images
-            if attack is not None:
-                images = attack(model, images, labels, attacks.AttackCounters())
-            with torch.no_grad():
-                wrong = wrong + (model(images).argmax(dim=1) != labels).sum()
-    return 100 * float(wrong) / len(y)
+    def __init__(self, label, epochs, done, show):
+        from tqdm.auto import tqdm
+        self.label, self.epochs = label, epochs
+        self.status = os.environ.get("WPGD_STATUS") if show else None
+        # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
+        ipython = sys.modules.get("IPython")
+        live = sys.stderr.isatty() or (ipython and getattr(ipython.get_ipython(), "kernel", None) is not None)
+        # Under the runner, output goes into the executed notebook: there a bar would be litter.
+        self.lines, bar = (show and not self.status and wanted for wanted in (not live, live))
+        self.bar = tqdm(total=epochs, initial=done, desc=label, unit="epoch", leave=False, disable=not bar)
+        self._write_status(done, "")
 
+    def __enter__(self):
+        return self
 
-def _checkpoint(job, state):
-    if job.cost is not None and not (job.folder / "cost.csv").is_file():
-        job.folder.mkdir(parents=True, exist_ok=True)
-        runs.write_cost(job.folder / "cost.csv", job.cost)
-    runs.save_checkpoint(job.folder, {
-        "epoch": state.epoch, "seconds": state.seconds, "rows": state.rows, "model": state.model.state_dict(),
-        "average": state.average.state_dict() if state.average else None, "optimizer": state.optimizer.state_dict(),
-        "order": state.order.get_state(), "noise": state.noise.get_state()})
+    def update(self, epoch, row):
+        text = f"loss {row['train_loss']:.3f}  NE {row['val_ne']:.1f} %"
+        text += "" if math.isnan(row["val_ae"]) else f"  AE {row['val_ae']:.1f} %"
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(epoch - self.bar.n)
+        if self.lines:
+            print(f"{self.label}  epoch {epoch}/{self.epochs}  {text}  {row['seconds']:.0f} s", flush=True)
+        self._write_status(epoch, text)
 
+    def _write_status(self, epoch, text):
+        if self.status:
+            state = {"run": self.label, "epoch": epoch, "epochs": self.epochs, "text": text}
+            write_atomic(self.status, json.dumps(state))
 
-def _resume(job, state):
-    """Put a checkpoint of the same run into `state`; returns the epoch it was written after, or 0."""
-    saved = runs.load_checkpoint(job.folder)
-    if saved is None:
-        return 0
-    state.model.load_state_dict(saved["model"])
-    if state.average is not None:
-        state.average.load_state_dict(saved["average"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.order.set_state(saved["order"])
-    state.noise.set_state(saved["noise"])
-    state.epoch, state.seconds, state.rows = saved["epoch"], saved["seconds"], saved["rows"]
-    return state.epoch
-
-
-def _finish(job, trainer, resumed):
-    state, accelerator = trainer.state, trainer.accelerator
-    final = {name: state.rows[-1][name] for name in ("train_loss", "val_ne", "val_ae")}
-    images = len(job.parts.train)
-    metrics = {**final, "seconds": round(state.seconds, 1), "epochs": state.epoch, "train_images": images,
-               "images_per_second": round(images * state.epoch / max(state.seconds, 1e-9), 1),
-               "parameters": sum(parameter.numel() for parameter in state.model.parameters())}
-    if accelerator.is_main_process:
-        facts = {**provenance(accelerator.device), "seed": job.config.seed, "seconds": metrics["seconds"],
-                 "processes": accelerator.num_processes, "compiled": trainer.compiled,
-                 "compile_seconds": round(trainer.warmup_seconds, 1), "resumed_after_epoch": resumed}
-        runs.write(job.folder, job.facts, job.cost, state.rows, metrics, facts, state.result.state_dict())
-    accelerator.wait_for_everyone()
-    return metrics
-
-
-def _run(job, model, rows, metrics, device, loaded=False):
-    held = job.parts.validation
-    validation = (job.dataset.x_train[held], job.dataset.y_train[held])
-    return runs.Run(job.config, model.to(device).eval(), job.dataset, validation, job.cost, metrics, job.folder, loaded,
-                    rows)
-
-
-def _summary(metrics):
-    attacked = "" if math.isnan(metrics["val_ae"]) else f", AE {metrics['val_ae']:.1f} %"
-    return (f"NE {metrics['val_ne']:.1f} %{attacked} on validation, {metrics['epochs']} epochs, "
-            f"{metrics['seconds']:.0f} s")
+    def __exit__(self, *_):
+        self.bar.close()

@@ -1,17 +1,23 @@
-"""The models of a profile: which runs they are, in which order, and the table of those that are trained."""
+"""The models of a profile: which runs they are and in which order, the table of those that are trained, and what a plan
+measures of them, so that nothing but small files must come back from a GPU.
+"""
 import dataclasses
-import difflib
+import functools
 import itertools
 import json
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from helpers import answers, attacks, costs, losses, profiles
+from helpers.autoattack import MOST_TARGETS, AutoAttack
+from helpers.evaluation import evaluate_run
 from helpers.training.config import TrainConfig, configure
 from helpers.training.loop import train
+from helpers.training.store import exported, finished, prepare
 
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
+OTHER = ("minutes", "autoattack", "notebooks")
 VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")  # what may be a list, a run each; the last varies fastest
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
@@ -25,16 +31,15 @@ class Entry:
     config : TrainConfig
     minutes : float, what it is expected to take; None if nobody said
     autoattack : int, test images to attack by AutoAttack once the run is trained; 0: none
-    tags : dict, "" for a tag that the profile does not give
-        paper_data, paper_network, panel: what the model stands for in the paper.
+    tags : dict of `TAGS`, what the model stands for in the paper; "" for one that the profile does not give
     cost : spec of the metric that the profile names, also for CE and PGD, which do not train with it; "" without one
     """
 
     config: TrainConfig
-    minutes: float | None = None
-    autoattack: int = 0
-    tags: dict = field(default_factory=dict)
-    cost: object = ""
+    minutes: float | None
+    autoattack: int
+    tags: dict
+    cost: object
 
 
 def expand(models, recipe):
@@ -57,12 +62,8 @@ def expand(models, recipe):
     ValueError
         Names the model by its place in the list, and what is wrong with it.
     """
-    if not isinstance(models, list):
-        raise ValueError(f"models must be a list of mappings of settings, not {models!r}")
     entries = {}
     for number, model in enumerate(models, 1):
-        if not isinstance(model, dict):
-            raise ValueError(f"model {number} must be a mapping of settings, not {model!r}")
         try:
             for entry in _entries(model, recipe):
                 key = json.dumps([entry.config.to_dict(), entry.tags, entry.autoattack], sort_keys=True)
@@ -73,11 +74,12 @@ def expand(models, recipe):
 
 
 def _entries(model, recipe):
-    known = [*(item.name for item in dataclasses.fields(TrainConfig)), *TAGS, "minutes", "autoattack", "notebooks"]
+    if not isinstance(model, dict):
+        raise ValueError(f"it must be a mapping of settings, not {model!r}")
+    known = [*(item.name for item in dataclasses.fields(TrainConfig)), *TAGS, *OTHER]
     for name in model:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            raise ValueError(f"{name!r} is no setting of a model" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ValueError(f"{name!r} is no setting of a model.{profiles.suggest(name, known)}")
     minutes, autoattack, notebooks = model.get("minutes"), model.get("autoattack", 0), model.get("notebooks", [])
     if minutes is not None and type(minutes) not in (int, float):
         raise ValueError(f"minutes = {minutes!r}: give a number")
@@ -88,10 +90,9 @@ def _entries(model, recipe):
     several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
     for values in itertools.product(*several.values()):
         one = {**model, **dict(zip(several, values))}
-        tags = {name: one.pop(name, "") for name in TAGS}
-        settings = {name: value for name, value in one.items() if name not in ("minutes", "autoattack", "notebooks")}
-        config = configure(recipe, settings)
-        yield Entry(config, minutes, autoattack, tags, model.get("cost", recipe.get("cost")) or "")
+        settings = {name: value for name, value in one.items() if name not in TAGS + OTHER}
+        yield Entry(configure(recipe, settings), minutes, autoattack, {name: one.get(name, "") for name in TAGS},
+                    model.get("cost", recipe.get("cost", "")))
 
 
 def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
@@ -115,87 +116,145 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     import pandas
     rows = []
     for entry in expand(models, recipe):
-        run = train(entry.config, data_root=data_root, store=store, progress=progress)
-        rows.append({**entry.tags, **_facts(run.config), "cost": entry.cost, "run": run})
+        config, place = entry.config, {"data_root": data_root, "store": store}
+        run = prepare(config, **place)
+        if train_missing or finished(run.folder):
+            run = train(config, **place, progress=progress)
+        elif folder := exported(run.folder.name):
+            run = prepare(config, data_root, folder.parent).read(weights=False)
+        else:
+            continue
+        p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
+        label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
+        rows.append({**entry.tags, "data": Path(config.data).name, "network": config.network, "method": config.method,
+                     "p": p, "lam": config.lam, "cost": entry.cost, "eps": config.eps, "seed": config.seed,
+                     "label": label, "run": run})
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
-def _facts(config):
-    """The columns of `train_models` that a config tells."""
-    p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
-    label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
-    return {"data": Path(config.data).name, "network": config.network, "method": config.method, "p": p,
-            "lam": config.lam, "eps": config.eps, "seed": config.seed, "label": label}
-
-
-# --- until the profiles are the plans ---
-
-@dataclass(frozen=True)
-class Plan:
-    """A plan file, read and checked."""
-
-    runs: list
-    evaluate: dict
 def read_plan(path):
-    """A `Plan` from a YAML file, or one of a single run from its config.json.
+    """The runs of a profile, each once, and what it measures of them; or the one run of a config.json.
 
-    The YAML has a list `runs` of mappings with `TrainConfig` fields and, optionally, those of `Entry`; `defaults`, a
-    mapping of fields that all runs share; and `evaluate`, what to measure of each run when it is exported: `eps` (a
-    list, in 1/255), `steps`, `metric`, the cost of Table 3, and `images`, how many of the test images (0: all).
+    Returns
+    -------
+    list of Entry, dict with the settings of `planned_attacks` and ``images``, see `evaluate_planned`
 
     Raises
     ------
     ValueError
-        One paragraph that names file and run, before anything is trained.
+        One paragraph that names file and model, before anything is trained.
     FileNotFoundError
     """
-    if path.suffix == ".json":
-        return Plan([Entry(_config_of(path))], {})
+    if Path(path).suffix == ".json":
+        names = {item.name for item in dataclasses.fields(TrainConfig)}
+        settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in names}
+        if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
+            settings["cost"] = str(Path(path).with_name("cost.csv"))
+        return expand([settings], {}), {}
+    profile, runs = profiles.read(profiles.find(path)), {}
     try:
-        plan = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    known = {"defaults", "runs", "evaluate"}
-    if not isinstance(plan, dict) or not isinstance(plan.get("runs"), list) or set(plan) - known:
-        raise ValueError(f"{path} is no plan: it needs a list `runs` and may have the mappings `defaults` and "
-                         "`evaluate`, nothing else")
-    for name in ("defaults", "evaluate"):
-        if not isinstance(plan.get(name) or {}, dict):
-            raise ValueError(f"{path}: `{name}` must be a mapping of settings, not {plan[name]!r}")
-    defaults = plan.get("defaults") or {}
-    runs = [_job(entry, number, defaults, path) for number, entry in enumerate(plan["runs"], 1)]
-    return Plan(runs, _evaluate(plan.get("evaluate") or {}, path))
+        for entry in expand(profile["models"], profile["recipe"]):
+            runs.setdefault(json.dumps([entry.config.to_dict(), entry.autoattack]), entry)
+        return list(runs.values()), _checked(profile["evaluate"])
+    except ValueError as error:
+        raise ValueError(f"profile {path}: {error}") from None
 
 
-def _evaluate(settings, path):
-    wrong = [name for name in settings if name not in ("eps", "steps", "metric", "images")]
-    if wrong:
-        raise ValueError(f"{path}: `evaluate` has no setting {wrong[0]!r}: it may have eps, steps, metric and images")
-    eps = settings.get("eps", [])
-    if not isinstance(eps, list) or not all(type(value) in (int, float) and value > 0 for value in eps):
-        raise ValueError(f"{path}: `evaluate` has eps = {eps!r}: give a list of numbers > 0, in 1/255")
-    for name, least in (("steps", 1), ("images", 0)):
-        value = settings.get(name, least)
-        if type(value) is not int or value < least:
-            raise ValueError(f"{path}: `evaluate` has {name} = {value!r}: give an integer >= {least}")
-    return {**settings, **({"eps": [float(value) for value in eps]} if eps else {})}
+def _checked(settings):
+    known = {"eps": [], "steps": 20, "metric": None, "images": 0}
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"`evaluate` has no setting {name!r}: it may have {', '.join(known)}")
+        if name == "eps" and not (isinstance(value, list) and all(type(one) in (int, float) and one > 0 for one in value)):
+            raise ValueError(f"`evaluate` has eps = {value!r}: give a list of numbers > 0, in 1/255")
+        if name in ("steps", "images") and (type(value) is not int or value < (name == "steps")):
+            raise ValueError(f"`evaluate` has {name} = {value!r}: give an integer >= {int(name == 'steps')}")
+    return settings
 
 
-def _config_of(path):
-    names = {field.name for field in dataclasses.fields(TrainConfig)}
-    facts = {name: value for name, value in json.loads(path.read_text()).items() if name in names}
-    if "@" in str(facts.get("cost")):  # a matrix that no text can name lies beside
-        facts["cost"] = str(path.with_name("cost.csv"))
-    return configure(facts)
+def planned_attacks(run, *, eps=(), steps=20, metric=None):
+    """The attacks on a run that Sec. 5 asks for, without repetition.
+
+    Parameters
+    ----------
+    run : Run
+    eps : sequence of float, in 1/255
+        Radii of PGD on the cross entropy, for runs that were validated with one of them; other runs are attacked with
+        the radius they were validated with, and those that were validated without an attack not at all.
+    steps : int
+    metric : str, optional
+        Spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a data
+        set that knows the metric.
+
+    Returns
+    -------
+    list of attacks.PGD
+    """
+    config = run.config
+    radii = [float(one) for one in eps] if config.val_eps in eps else [config.val_eps] if config.val_eps else []
+    pgd = functools.partial(attacks.PGD, steps=steps, norm=config.norm)
+    found = [pgd(radius / 255) for radius in radii]
+    if metric and radii and config.classes is None:
+        try:
+            cost = costs.from_spec(metric, run.dataset)
+        except ValueError:  # digits have no place in WordNet
+            return found
+        # At p = 0, PGD's, the attacker does not know the metric.
+        p = config.p if config.method == "wpgd" else 0.0
+        own, plain = (losses.WassersteinLoss(cost, power, config.lam) for power in (p, 1.0))
+        found += [pgd(radii[0] / 255, loss=loss) for loss in (losses.cross_entropy, losses.margin_loss, own, plain)]
+        found.append(pgd(radii[0] / 255, loss=plain, seed=1))
+    return list({json.dumps(attack.describe(), sort_keys=True): attack for attack in found}.values())
 
 
-def _job(entry, number, defaults, path):
-    if not isinstance(entry, dict):
-        raise ValueError(f"{path}: run {number} must be a mapping of settings, not {entry!r}")
-    minutes, autoattack = entry.get("minutes"), entry.get("autoattack", 0)
-    if minutes is not None and type(minutes) not in (int, float):
-        raise ValueError(f"{path}: run {number} has minutes = {minutes!r}: give a number")
-    if type(autoattack) is not int or autoattack < 0:
-        raise ValueError(f"{path}: run {number} has autoattack = {autoattack!r}: give the number of test images")
-    settings = {name: value for name, value in entry.items() if name not in ("minutes", "autoattack")}
-    return Entry(configure(defaults, settings), minutes, autoattack)
+def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
+    """Evaluate a run on test images, clean and by `planned_attacks`; what was evaluated before is found.
+
+    The notebooks find these evaluations, too, if they ask for as many images.
+
+    Parameters
+    ----------
+    run : Run
+    deadline : float, optional, of `time.monotonic()`
+        No evaluation starts of which it is foreseeable that it would end later.
+    images : int, size of a class-stratified subset; 0: all
+    autoattack : int, size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
+    settings : see `planned_attacks`
+
+    Returns
+    -------
+    bool, whether all is done
+    """
+    planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
+    if autoattack:
+        strong = _autoattack(run.config)
+        plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm)
+        planned += [(attack, autoattack) for attack in (None, plain, strong)]
+    for attack, some in planned:
+        if deadline and time.monotonic() + _seconds(run, attack) * (some or len(run.dataset.y_test)) > deadline:
+            return False
+        evaluate_run(run, attack, limit=some or None, allow_absent=True)
+    return True
+
+
+def audited(folder, config, images):
+    """Whether the run in a folder was attacked by AutoAttack on so many test images."""
+    wanted = {"attack": _autoattack(config).describe(), "split": "test", "limit": images}
+    return any(wanted.items() <= about.items() for about, _ in answers.kept(folder))
+
+
+def _autoattack(config):
+    """AutoAttack with the radius that a run was validated with, or else trained with."""
+    return AutoAttack((config.val_eps or config.eps) / 255, config.norm)
+
+
+def _seconds(run, attack):
+    """An estimate of what an image takes, from the speed of training, in float32 where that may have used bfloat16."""
+    if attack is None:
+        return 0
+    passes = (2 * attack.steps + 1) * getattr(attack, "restarts", 1)
+    if isinstance(attack, AutoAttack):  # at most: it spares the images that it has turned
+        passes = 2 * attack.steps * (1 + 2 * MOST_TARGETS) + attack.queries
+    config, metrics = run.config, run.metrics
+    trained = metrics["train_images"] * metrics["epochs"] * (3 if config.method == "ce" else 2 * config.steps + 3)
+    return (6 if config.precision == "bf16" else 1.5) * metrics["seconds"] / max(trained, 1) * passes

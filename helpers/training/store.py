@@ -1,12 +1,13 @@
-"""Runs on disk: a folder a run, named by the hash of what decides its weights.
+"""Runs, in memory and on disk: a folder a run, named by the hash of what decides its weights.
 
     <store>/<data>-<network>-<method>...-<hash>/
         config.json  history.csv  metrics.json  provenance.json  weights.safetensors  [cost.csv]
         checkpoint.pt            while unfinished
-        evaluations/             cached by `helpers.evaluation.evaluate_run`
+        evaluations/             kept by `helpers.evaluation.evaluate_run`
 """
 import csv
 import hashlib
+import io
 import json
 import math
 import os
@@ -16,39 +17,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from helpers.costs import CostMatrix
-from helpers.training.config import TrainConfig
+from helpers import costs, data, models
+from helpers.files import write_atomic
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
 RECIPE_VERSION = 1
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
 @dataclass(repr=False)
 class Run:
-    """A finished training run.
+    """A training run: what its config names, loaded and checked (`prepare`), and once it is trained what came of it.
 
     Attributes
     ----------
     config : TrainConfig
-    model : nn.Module on `device`, in eval mode, maps [0, 1] to logits
-    dataset : Dataset the run was trained on (after selecting classes)
-    validation : (images, labels) held out from training
-    metrics : dict, last values and totals
-    folder : Path
+    dataset, parts : Dataset (after selecting classes) and its Split into training and validation
+    cost : CostMatrix of a WPGD run, else None
+    facts : dict, the config.json; folder : Path, named by their hash
+    model : nn.Module in eval mode, maps [0, 1] to logits; None for a run that was exported without its weights
+    rows : list of dict, the history; metrics : dict, last values and totals
     loaded : bool, True if it was found on disk rather than trained now
     """
 
-    config: TrainConfig
-    model: torch.nn.Module
-    dataset: object
-    validation: tuple
-    cost: object
-    metrics: dict
+    config: object
+    dataset: data.Dataset
+    parts: data.Split
+    cost: costs.CostMatrix | None
+    facts: dict
     folder: Path
-    loaded: bool = False
+    model: torch.nn.Module | None = None
     rows: list = field(default_factory=list)
+    metrics: dict = field(default_factory=dict)
+    loaded: bool = False
+
+    @property
+    def validation(self):
+        """(images, labels) held out from training."""
+        return self.dataset.x_train[self.parts.validation], self.dataset.y_train[self.parts.validation]
 
     @property
     def history(self):
@@ -56,28 +64,102 @@ class Run:
         import pandas
         return pandas.DataFrame(self.rows)
 
+    @property
+    def summary(self):
+        """One line: NE and AE on the held-out images, epochs, seconds."""
+        if not self.metrics:
+            return "not trained"
+        attacked = "" if math.isnan(self.metrics["val_ae"]) else f", AE {self.metrics['val_ae']:.1f} %"
+        return (f"NE {self.metrics['val_ne']:.1f} %{attacked} on validation, {self.metrics['epochs']} epochs, "
+                f"{self.metrics['seconds']:.0f} s")
+
     def __repr__(self):
-        return (f"Run({self.config.label!r}, NE {self.metrics['val_ne']:.1f} %, AE {self.metrics['val_ae']:.1f} % "
-                f"on validation, {self.metrics['seconds']:.0f} s, {self.folder.name!r})")
+        return f"Run({self.config.label!r}, {self.summary}, {self.folder.name!r})"
+
+    def network(self):
+        """The network with the weights that the seed gives, whatever state the global generator is in."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            model = models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
+                                 self.dataset.mean, self.dataset.std)
+        return model if self.dataset.image_size is None else model.to(memory_format=torch.channels_last)
+
+    def write(self, provenance):
+        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
+        history = io.StringIO()
+        writer = csv.DictWriter(history, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomic(self.folder / "history.csv", history.getvalue())
+        _write_json(self.folder / "config.json", self.facts)
+        _write_json(self.folder / "provenance.json", provenance)
+        if self.cost is not None:
+            self.cost.to_csv(self.folder / "cost.csv")
+        state = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        write_atomic(self.folder / "weights.safetensors", save(state))
+        # Strict JSON has no NaN: an adversarial error that was not measured is null.
+        _write_json(self.folder / "metrics.json",
+                    {name: None if value != value else value for name, value in self.metrics.items()})
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+
+    def read(self, device="cpu", weights=True):
+        """Read what `write` wrote, `weights` or not; returns the run."""
+        if weights:
+            self.model = self.network().to(device).eval()
+            self.model.load_state_dict(load_file(self.folder / "weights.safetensors"))
+        with open(self.folder / "history.csv", newline="") as file:
+            self.rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        metrics = json.loads((self.folder / "metrics.json").read_text())
+        self.metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
+        self.loaded = True
+        return self
+
+
+def prepare(config, data_root=None, store=None):
+    """Load and check all that a config names; nothing is trained.  Returns a `Run` without model and metrics.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For data, classes, networks or costs that do not fit the config.
+    """
+    dataset = data.load(config.data, data_root)
+    if config.classes is not None:
+        dataset = data.select_classes(dataset, config.classes)
+    parts = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
+    if config.ratio is not None:
+        if config.minority not in dataset.classes:
+            raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
+        minority = dataset.classes.index(config.minority)
+        parts.train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
+    if dataset.image_size is not None and config.network.startswith("mlp"):
+        raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
+                         'choose a Wide-ResNet, such as "W-16-1"')
+    with torch.device("meta"):
+        models.build(config.network, dataset.num_classes, dataset.in_channels)
+    # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
+    fitted = config.cost if costs.is_fitted(config.cost) else None
+    cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
+    facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION,
+             "cost_digest": costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest}
+    folder = folder_of(store, config.label, facts)
+    if fitted:
+        kept = (folder / "cost.csv").is_file()
+        cost = costs.read_csv(folder / "cost.csv", name=fitted) if kept else costs.from_spec(fitted, dataset)
+    return Run(config, dataset, parts, cost, facts, folder)
+
+
+def folder_of(store, label, facts):
+    """Folder of the run whose config.json holds these facts; the label is for people, the hash decides."""
+    # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
+    hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
+    return Path(store or default_store()) / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', label)}-{digest}"
 
 
 def default_store():
     """Where runs lie unless a caller says otherwise: $WPGD_RUNS, or `results/runs` beside this package."""
-    return Path(os.environ.get("WPGD_RUNS") or Path(__file__).resolve().parents[2] / "results" / "runs")
-
-
-def identity(config, fingerprint, cost_digest):
-    """What a run's weights depend on, as a dict: config, data, cost values, version of the recipe."""
-    return {**config.to_dict(), "data_fingerprint": fingerprint, "recipe_version": RECIPE_VERSION,
-            "cost_digest": cost_digest}
-
-
-def folder_of(store, config, facts):
-    """Folder of a run; the readable part is for people, the hash decides."""
-    # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
-    hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
-    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
-    return Path(store) / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', config.label)}-{digest}"
+    return Path(os.environ.get("WPGD_RUNS") or RESULTS / "runs")
 
 
 def finished(folder):
@@ -85,37 +167,19 @@ def finished(folder):
     return (folder / "metrics.json").is_file() and (folder / "weights.safetensors").is_file()
 
 
-def write(folder, config_facts, cost, rows, metrics, facts, state):
-    """Write a finished run; metrics.json comes last, since its presence means that the rest is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", config_facts)
-    write_rows(folder / "history.csv", rows)
-    write_json(folder / "provenance.json", facts)
-    if cost is not None:
-        write_cost(folder / "cost.csv", cost)
-    temporary = folder / f"weights.{os.getpid()}.tmp"
-    save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, temporary)
-    os.replace(temporary, folder / "weights.safetensors")
-    # Strict JSON has no NaN: an adversarial error that was not measured is null.
-    write_json(folder / "metrics.json", {name: None if value != value else value for name, value in metrics.items()})
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+def find(store=None, **wanted):
+    """Folders of the finished runs whose config has these values: ``find(store, data="cifar10", method="pgd")``."""
+    folders = []
+    for file in sorted(Path(store or default_store()).glob("*/config.json")):
+        values = json.loads(file.read_text())
+        if finished(file.parent) and all(values.get(name) == value for name, value in wanted.items()):
+            folders.append(file.parent)
+    return folders
 
 
-def read(folder, model):
-    """Weights into `model`; returns (rows, metrics)."""
-    model.load_state_dict(load_file(folder / "weights.safetensors"))
-    with open(folder / "history.csv", newline="") as file:
-        rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    metrics = json.loads((folder / "metrics.json").read_text())
-    return rows, {name: math.nan if value is None else value for name, value in metrics.items()}
-
-
-def save_checkpoint(folder, state):
-    """Write what resuming needs, so that a kill at any moment leaves the old or the new file whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"checkpoint.{os.getpid()}.tmp"
-    torch.save(state, temporary)
-    os.replace(temporary, folder / "checkpoint.pt")
+def exported(name):
+    """Folder of a run that was exported with its answers, ``results/*/runs/<name>/``; None if there is none."""
+    return next((file.parent for file in sorted(RESULTS.glob(f"*/runs/{name}/answers.npz"))), None)
 
 
 def load_checkpoint(folder):
@@ -129,46 +193,8 @@ def load_checkpoint(folder):
         return None
 
 
-def find(store=None, **wanted):
-    """Folders of the finished runs whose config has these values: ``find(store, data="cifar10", method="pgd")``."""
-    folders = []
-    for file in sorted(Path(store or default_store()).glob("*/config.json")):
-        values = json.loads(file.read_text())
-        if finished(file.parent) and all(values.get(name) == value for name, value in wanted.items()):
-            folders.append(file.parent)
-    return folders
-
-
-def write_json(path, value):
-    """Write JSON so that a reader sees the old or the new file, never half of one."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
-def write_cost(path, cost):
-    """Write a CostMatrix as `costs.read_csv` reads it, without pandas: a machine that only trains may lack it."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["", *cost.classes])
-        writer.writerows([name, *row] for name, row in zip(cost.classes, cost.values.tolist()))
-    os.replace(temporary, path)
-
-
-def read_cost(path, name):
-    """The CostMatrix of `write_cost`, digit for digit, under a name."""
-    with open(path, newline="") as file:
-        (_, *classes), *rows = csv.reader(file)
-    return CostMatrix([[float(value) for value in row[1:]] for row in rows], classes, name=name)
-
-
-def write_rows(path, rows):
-    """Write a list of dicts with equal keys as CSV."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def _write_json(path, value):
+    write_atomic(path, json.dumps(value, indent=1) + "\n")
 
 
 def _number(text):
