@@ -10,8 +10,9 @@ epochs = 3
 lr = 0.1
 compiled = False
 eps = [4, 8]
-train = {"data": "mnist5k", "lr": 0.1, "attack": {"steps": 5}}
-models = [{"name": "CE"}, {"name": "WPGD", "p": 1.0}]
+attack = {"steps": 5, "inner": {"size": 0.1}}
+recipe = {"data": "mnist5k", "epochs": 5, "lr": 0.1}
+models = [{"method": "ce"}, {"method": "pgd", "eps": [20, 38]}]
 anything = None
 """
 

@@ -1,14 +1,13 @@
 """Profiles and options are checked before anything runs; each message names the thing and the remedy."""
 
-import sys
-from argparse import Namespace
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
 
-from runner import cli, parameters, profiles
+import helpers.data
+import helpers.profiles
+from runner import cli, profiles
 from runner.__main__ import main
 
 
@@ -17,23 +16,21 @@ def repo(tmp_path):
     """Return a checkout of two notebooks and no profile."""
     write_notebook(tmp_path, "01_toy_boundaries", PARAMETERS)
     write_notebook(tmp_path, "02_accuracy_gap", "epochs = 1\nspecial = 'x'")
-    training = tmp_path / "helpers" / "training"
-    training.mkdir(parents=True)
-    fields = "    data: str\n    ema: float = 0.0\n    cost: object = None\n"
-    (training / "config.py").write_text("class TrainConfig:\n" + fields)
     return tmp_path
 
 
-def load(repo, text, name="quick"):
-    return profiles.load(write_profile(repo, text, name), cli.sources(repo), repo)
+def load(repo, text, name="quick", *words):
+    """Write and read a profile; returns its name, its description, and what the two notebooks get."""
+    write_profile(repo, text, name)
+    name, description, values = profiles.load(cli.parse(["--profile", name, *words], repo), repo)
+    places = ("profile", "results")
+    return name, description, *({key: value for key, value in one.items() if key not in places} for one in values.values())
 
 
+RECIPE = "recipe: {data: mnist5k, network: W-10-1, epochs: 1, lr: 0.1, cost: linear_boundary}\n"
 BAD = {
-    "notebook": (
-        "notebooks: {01_toy_bounds: {epochs: 1}}",
-        "01_toy_bounds",
-        "Did you mean '01_toy_boundaries'",
-    ),
+    "notebook": ("notebooks: {01_toy_bounds: {epochs: 1}}", "01_toy_bounds", "Did you mean '01_toy_boundaries'"),
+    "notebook's section": ("notebooks: {01_toy_boundaries: [epochs]}", "01_toy_boundaries", "mapping"),
     "parameter": (of_first("epoch: 1"), "01_toy_boundaries", "'epoch'", "Did you mean 'epochs'"),
     "of another notebook": (of_first("special: y"), "01_toy_boundaries", "'special'"),
     "common": ("common: {epochz: 1}", "'epochz'", "Did you mean 'epochs'"),
@@ -45,18 +42,15 @@ BAD = {
     "int for bool": (of_first("compiled: 1"), "compiled", "bool"),
     "int for list": (of_first("eps: 4"), "eps", "list"),
     "item of a list": (of_first("eps: [4, x]"), "eps[1]", "'x'"),
-    "dict for list": (of_first("models: {name: CE}"), "models", "list"),
-    "key of a listed dict": (of_first("models: [{nam: CE}]"), "models[0]", "'nam'", "Did you mean 'name'"),
-    "key of a dict": (of_first("train: {lrr: 0.1}"), "train", "'lrr'", "Did you mean 'lr'"),
-    "value in a dict": (of_first("train: {lr: fast}"), "train.lr", "'fast'", "float"),
-    "key two deep": (
-        of_first("train: {attack: {stepz: 1}}"),
-        "train.attack",
-        "'stepz'",
-        "Did you mean 'steps'",
-    ),
-    "field of TrainConfig": (of_first("train: {ema: no}"), "train.ema", "float"),
+    "key of a dict": (of_first("attack: {stepz: 1}"), "attack", "'stepz'", "Did you mean 'steps'"),
+    "value in a dict": (of_first("attack: {steps: few}"), "attack.steps", "'few'", "int"),
+    "key two deep": (of_first("attack: {inner: {sizes: 1}}"), "attack.inner", "'sizes'", "Did you mean 'size'"),
     "command line's": (of_first("results: elsewhere"), "'results'", "command line"),
+    "of all notebooks": (of_first("models: []"), "'models'", "the top of the profile"),
+    "setting of a model": (RECIPE + "models: [{method: ce}, {methd: pgd}]", "model 2", "'methd'", "'method'"),
+    "setting of all models": ("recipe: {epoch: 1}\nmodels: [{method: ce}]", "'epoch'", "'epochs'"),
+    "value in a model": (RECIPE + "models: [{method: fgsm}]", "model 1", "'fgsm'", "wpgd"),
+    "models": ("models: {method: ce}", "models must be a list"),
     "not a mapping": ("notebooks: [01_toy_boundaries]", "notebooks", "mapping"),
     "syntax": ("name: quick\ncommon: {epochs: 1\nnotebooks: {}\n", "line 3", "not valid YAML"),
     "twice": ("common:\n  epochs: 1\n  epochs: 2\n", "line 3", "'epochs'", "twice"),
@@ -76,75 +70,93 @@ def test_bad_profile_is_one_paragraph_that_names_the_thing(repo, case):
 
 
 def test_good_profile(repo):
-    entry = "lr: 1, eps: [], train: {lr: 1e-3, ema: 0.9, cost: [[0]]}, anything: [x], models: [{p: 2}]"
-    profile = load(repo, f"name: mine\ncommon: {{epochs: 2}}\n{of_first(entry)}", name="mine")
-    assert profile.values["01_toy_boundaries"]["train"]["lr"] == 0.001  # YAML 1.1 would read 1e-3 as text
-    assert profile.values["02_accuracy_gap"] == {"epochs": 2}
-    options = Namespace(results="/r", data_root=None)
-    injected = profile.injected("01_toy_boundaries", options)
-    assert injected["profile"] == "mine" and injected["results"] == "/r" and "data_root" not in injected
-    assert profile.injected("02_accuracy_gap", options) == {"epochs": 2}, "nothing that it does not declare"
+    entry = "lr: 1, eps: [], attack: {inner: {size: 1e-3}}, anything: [x]"
+    name, _, first, second = load(repo, f"name: mine\ncommon: {{epochs: 2}}\n{of_first(entry)}", "mine")
+    assert first == {"epochs": 2, "lr": 1, "eps": [], "attack": {"inner": {"size": 0.001}}, "anything": ["x"]}
+    assert name == "mine" and second == {"epochs": 2}  # YAML 1.1 would read 1e-3 as text
+
+
+def test_a_notebook_gets_the_places_that_it_declares(repo, tmp_path):
+    write_profile(repo, "name: quick\nrecipe:\nmodels:\n")
+    options = cli.parse(["--results", str(tmp_path / "out"), "--data-root", str(tmp_path)], repo)
+    _, _, values = profiles.load(options, repo)
+    wanted = {"profile": "quick", "results": str(tmp_path / "out"), "data_root": str(tmp_path)}
+    assert values == {"01_toy_boundaries": wanted, "02_accuracy_gap": {}}
+
+
+def test_a_notebook_gets_the_models_that_name_its_number(repo):
+    text = RECIPE + ("models: [{method: ce, minutes: 3, notebooks: [1, 2]}, {method: ce, seed: 1, notebooks: [2]},\n"
+                     "  {method: pgd, eps: [8, 16], panel: a, autoattack: 5, notebooks: [1]}]\n")
+    _, _, first, second = load(repo, text)
+    assert first["models"] == [{"method": "ce"}, {"method": "pgd", "eps": [8, 16], "panel": "a"}]
+    assert first["recipe"]["network"] == "W-10-1" and second == {}, "which declares no models"
+    text = RECIPE + "models: [{method: ce, notebooks: [2]}]"
+    with pytest.raises(ValueError, match="quick has no models for 01_toy_boundaries"):
+        load(repo, text)
+    assert load(repo, text, "quick", "--only", "2")[3] == {}
 
 
 def test_a_profile_extends_another_key_by_key(repo):
-    write_profile(repo, "name: base\ndescription: told\n" + of_first("train: {lr: 2, ema: 0.5}, eps: [1]"), "base")
-    text = "name: mine\nextends: base\ncommon: {epochs: 9}\n" + of_first("train: {lr: 3}, eps: [8, 9]")
-    profile = load(repo, text, name="mine")
-    assert profile.values["01_toy_boundaries"] == {"train": {"lr": 3, "ema": 0.5}, "eps": [8, 9], "epochs": 9}
-    assert profile.values["02_accuracy_gap"] == {"epochs": 9}
-    assert (profile.name, profile.description) == ("mine", "")
-    again = load(repo, "name: third\nextends: mine\ncommon: {epochs: 1}", name="third")
-    emptied = load(repo, "name: fourth\nextends: mine\n" + of_first("train: {}"), name="fourth")
-    assert emptied.values["01_toy_boundaries"] == {"train": {}, "eps": [8, 9], "epochs": 9}
-    assert again.values["01_toy_boundaries"]["epochs"] == 1 and again.values["01_toy_boundaries"]["eps"] == [8, 9]
+    write_profile(repo, f"name: base\ndescription: told\n{RECIPE}models: [{{method: ce, notebooks: [1]}}]\n"
+                  + of_first("attack: {steps: 2, inner: {size: 1}}, eps: [1]"), "base")
+    name, description, first, second = load(
+        repo, "name: mine\nextends: base\nrecipe: {epochs: 7}\ncommon: {epochs: 9}\n"
+        + of_first("attack: {steps: 3}, eps: [8, 9]"), "mine")
+    assert first["attack"] == {"steps": 3, "inner": {"size": 1}} and first["eps"] == [8, 9] and first["epochs"] == 9
+    assert first["recipe"]["epochs"] == 7 and first["recipe"]["lr"] == 0.1 and first["models"] == [{"method": "ce"}]
+    assert second == {"epochs": 9} and (name, description) == ("mine", "")
+    again = load(repo, "name: third\nextends: mine\ncommon: {epochs: 1}\nmodels: [{method: pgd, notebooks: [1]}]", "third")
+    assert again[2]["epochs"] == 1 and again[2]["eps"] == [8, 9] and again[2]["models"] == [{"method": "pgd"}]
+    assert load(repo, "name: fourth\nextends: mine\n" + of_first("attack: {}"), "fourth")[2]["attack"] == {}
 
 
 @pytest.mark.parametrize("base", ["bse", "mine", "[base]"])
 def test_a_profile_extends_only_others_that_exist(repo, base):
     write_profile(repo, "name: base\n", "base")
     with pytest.raises(ValueError, match=r"mine\.yaml: it extends .* There are base, mine") as error:
-        load(repo, f"name: mine\nextends: {base}", name="mine")
+        load(repo, f"name: mine\nextends: {base}", "mine")
     assert "\n" not in str(error.value)
+
+
+def test_profiles_that_extend_each_other_are_refused(repo):
+    write_profile(repo, "extends: mine\n", "base")
+    with pytest.raises(ValueError, match="it extends 'mine'"):
+        load(repo, "extends: base\n", "mine")
 
 
 def test_name_of_another_profile_is_refused(repo):
     write_profile(repo, "name: quick")
     with pytest.raises(ValueError, match="overwrite"):
-        load(repo, "name: quick", name="copy")
+        load(repo, "name: quick", "copy")
+
+
+def test_a_profile_may_lie_elsewhere(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: quick\nrecipe: {epochs: 1}\n")
+    assert helpers.profiles.find(str(path)) == path
+    content, quick = helpers.profiles.read(path), helpers.profiles.read(helpers.profiles.find("quick"))
+    assert content == {**quick, "name": "mine", "description": "", "recipe": {**quick["recipe"], "epochs": 1}}
 
 
 def test_parameters_cell_must_hold_literals(repo):
-    write_notebook(repo, "03_bad", "epochs = 2 * 3")
-    with pytest.raises(ValueError, match=r"03_bad\.ipynb.*literals"):
-        load(repo, "name: quick")
+    for wrong in ("epochs = 2 * 3", "print(1)", "a.b = 1", "a ="):
+        write_notebook(repo, "03_bad", wrong)
+        with pytest.raises(ValueError, match=r"03_bad\.ipynb.*literals"):
+            load(repo, "name: quick")
     (repo / "notebooks" / "03_bad.ipynb").write_text("no JSON")
     with pytest.raises(ValueError, match=r"03_bad\.ipynb is not a Jupyter notebook"):
         load(repo, "name: quick")
 
 
-def test_missing_data_is_told_for_the_chosen_notebooks_only(repo):
-    profile = load(repo, of_first("train: {data: cifar10}"))
-    first, second = cli.sources(repo)
-    assert profile.data(first.stem) == {"cifar10"}
-
+def test_missing_data_is_told_for_the_chosen_notebooks_only(repo, monkeypatch):
     def available(name, root=None):
         raise FileNotFoundError(f"{name} is not in {root}")
 
-    package = mock.Mock(available=available)
-    with (
-        mock.patch.dict(sys.modules, {"helpers.data": package}),
-        mock.patch("helpers.data", package, create=True),
-    ):
-        profiles.check_data(profile, [second], None)
-        with pytest.raises(FileNotFoundError, match="cifar10 is not in /data"):
-            profiles.check_data(profile, [first, second], "/data")
-
-
-def test_train_fields_are_those_of_the_real_class():
-    fields = parameters.train_fields(cli.REPO)
-    assert fields["epochs"] == (int,) and fields["step_size"] == (type(None), float)
-    training = pytest.importorskip("helpers.training")
-    assert set(fields) == set(training.TrainConfig.__dataclass_fields__)
+    monkeypatch.setattr(helpers.data, "available", available)
+    text = RECIPE + "models: [{method: ce, data: cifar10, notebooks: [1]}]"
+    load(repo, text, "quick", "--only", "2")
+    with pytest.raises(FileNotFoundError, match=f"cifar10 is not in {repo}"):
+        load(repo, text, "quick", "--data-root", str(repo))
 
 
 BAD_OPTIONS = {
@@ -156,7 +168,7 @@ BAD_OPTIONS = {
     "data root": (["--data-root", "/no/such"], "--data-root", "/no/such"),
     "option": (["--profle", "smoke"], "'--profle'", "Did you mean '--profile'"),
     "value": (["--only"], "--only", "expected one argument"),
-    "lab": (["--keep-going", "--lab"], "--lab must be the first"),
+    "lab": (["--keep-going", "--lab"], "'--lab'", "must be the first"),
 }
 
 
