@@ -26,7 +26,7 @@ case "$*" in
   -V) echo "Python ${{FAKE_VERSION:-3.11.7}}" ;;
   *"-m venv"*) rm -rf -- "${{@: -1}}"; mkdir -p -- "${{@: -1}}/bin"; cp -- "$0" "${{@: -1}}/bin/python" ;;
   *"-m pip"*) {pip} ;;
-  *"-m runner"* | *"-m ruff"* | *"-m pytest"* | *"-m jupyterlab"*) ;;
+  *"-m runner" | *"-m runner "* | *"-m ruff"* | *"-m pytest"* | *"-m jupyterlab"*) ;;
   *) exec '{real}' "$@" ;;
 esac
 """
@@ -41,6 +41,9 @@ class Checkout:
         runner = self.repo / "notebooks" / "runner"
         shutil.copytree(REPO / "notebooks" / "runner", runner, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(REPO / ".ci", self.repo / ".ci")
+        (self.repo / "helpers").mkdir()
+        for name in ("__init__.py", "profiles.py"):  # what the options need
+            shutil.copy(REPO / "helpers" / name, self.repo / "helpers")
         for name in ("run_all.sh", "pyproject.toml"):
             shutil.copy(REPO / name, self.repo)
         (self.repo / "requirements.txt").write_text(f"# pins\nPyYAML=={version('PyYAML')}\n")
@@ -102,14 +105,14 @@ def test_active_environment_that_meets_the_pins_is_used_as_it_is(checkout):
     done = checkout.start("--only", "1", "--results", "a b")
     assert done.returncode == 0, done.stderr
     assert not checkout.calls("-m pip") and not (checkout.repo / ".venv").exists()
-    assert checkout.calls("-m runner") == [f"{env}/bin/python -P -m runner --only 1 --results a b []"]
+    assert checkout.calls("-m runner ") == [f"{env}/bin/python -P -m runner --only 1 --results a b []"]
 
 
 def test_python_on_the_path_that_meets_the_pins_is_used_as_it_is(checkout):
     checkout.install_wpgd(checkout.repo)
     checkout.env["VIRTUAL_ENV"] = str(checkout.repo / "gone")
     assert checkout.start().returncode == 0
-    assert not checkout.calls("-m pip") and len(checkout.calls("bin/python3 -P -m runner")) == 1
+    assert not checkout.calls("-m pip") and len(checkout.calls("bin/python3 -P -m runner ")) == 1
 
 
 def test_active_environment_with_another_checkout_gets_this_one(checkout):
@@ -118,7 +121,7 @@ def test_active_environment_with_another_checkout_gets_this_one(checkout):
     done = checkout.start()
     assert done.returncode == 0 and str(checkout.repo) in done.stderr
     assert checkout.calls("-m pip") == [f"{env}/bin/python -m pip install --no-input --no-deps -e . []"]
-    assert checkout.calls(f"{env}/bin/python -P -m runner")
+    assert checkout.calls(f"{env}/bin/python -P -m runner ")
 
 
 def test_python_on_the_path_without_wpgd_is_left_alone(checkout):
@@ -139,7 +142,7 @@ def test_second_start_installs_nothing(checkout):
     for _ in range(2):
         done = checkout.start()
         assert done.returncode == 0 and not checkout.calls("-m pip") and not checkout.calls("-m venv")
-        assert checkout.calls(f"{checkout.repo}/.venv/bin/python -P -m runner")
+        assert checkout.calls(f"{checkout.repo}/.venv/bin/python -P -m runner ")
 
 
 def test_changed_pins_are_installed_into_the_venv_that_is_there(checkout):
@@ -167,7 +170,7 @@ def test_failing_pip_is_told_and_tried_again(checkout):
     done = checkout.start()
     log = checkout.repo / ".install.log"
     assert done.returncode == 1 and "ERROR: no network" in done.stderr and str(log) in done.stderr
-    assert "no network" in log.read_text() and not checkout.calls("-m runner")
+    assert "no network" in log.read_text() and not checkout.calls("-m runner ")
     checkout.stand_in(checkout.bin / "python3")
     assert checkout.start().returncode == 0
     assert len(checkout.calls("-m venv")) == 1, "what half an installation left is cleared"
@@ -184,7 +187,7 @@ def test_interrupted_installation_leaves_no_stamp(checkout):
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGTERM)
     assert child.wait(timeout=20) != 0
-    assert not list((checkout.repo / ".venv").glob("stamp*")) and not checkout.calls("-m runner")
+    assert not list((checkout.repo / ".venv").glob("stamp*")) and not checkout.calls("-m runner ")
 
 
 def test_no_python_is_one_clear_error(checkout):
@@ -197,6 +200,13 @@ def test_misspelt_option_is_told_before_the_installation(checkout):
     done = checkout.start("--profle", "quick")
     assert done.returncode == 2 and "Did you mean '--profile'" in done.stderr
     assert not checkout.calls("-m venv") and not checkout.calls("-m pip")
+
+
+def test_options_need_the_standard_library_alone():
+    env = {**os.environ, "PYTHONPATH": f"{REPO}:{REPO / 'notebooks'}"}
+    for words, status in ((["--profile", "smoke"], 0), (["--profile", "smok"], 2)):
+        command = [sys.executable, "-S", "-P", "-m", "runner.cli", *words]  # -S: without the installed packages
+        assert subprocess.run(command, env=env, capture_output=True).returncode == status
 
 
 def test_test_command_runs_ruff_and_pytest_with_wordnet(checkout):
@@ -223,7 +233,7 @@ def test_unmet_pin(tmp_path, monkeypatch):
     pins = tmp_path / "requirements.txt"
     pins.write_text("# a comment\nno-such-package==1.0 # why\n")
     assert environment.unmet_pin(pins) == "it has no no-such-package"
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.13.0+cpu")
+    monkeypatch.setattr(environment, "version", lambda name: "2.13.0+cpu")
     assert environment.unmet_pin(pins) == "it has no-such-package 2.13.0+cpu, not 1.0"
     pins.write_text("torch==2.13.0\n")
     assert environment.unmet_pin(pins) is None
