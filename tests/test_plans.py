@@ -25,7 +25,7 @@ def of_notebook(name, number):
     return expand([model for model in content["models"] if number in model["notebooks"]], content["recipe"])
 
 
-# Runs without repetition: those that the notebooks of these profiles asked for, model by model, before there were lists.
+# Runs without repetition, as the notebooks of these profiles asked for them one by one, before there were lists.
 @pytest.mark.parametrize("name, runs", [("smoke", 25), ("quick", 34), ("reduced", 42), ("reduced-cifar10", 17),
                                         ("reduced-8-steps", 2), ("paper", 47), ("long", 47)])
 def test_a_profile_trains_as_many_runs_as_ever(name, runs):
@@ -56,7 +56,7 @@ def test_the_committed_runs_are_those_of_the_three_profiles():
 def test_an_appendix_of_table_3_has_its_metric_first_and_both_audited_models():
     for name in BUNDLED:
         found = of_notebook(name, 8)
-        ablation, audit = ([entry for entry in found if entry.tags["panel"] == panel] for panel in ("ablation", "audit"))
+        ablation, audit = ([entry for entry in found if entry.tags["panel"] == one] for one in ("ablation", "audit"))
         assert [entry.config.method for entry in audit] == ["pgd", "wpgd"]
         assert ablation[0].config == audit[1].config and len(ablation) + len(audit) == len(found)
 

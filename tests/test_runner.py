@@ -211,3 +211,14 @@ def test_strip_paths_leaves_other_text(tmp_path):
     copy = write_notebook(tmp_path, "01_x", "a = 1", f"open('{tmp_path}/x'); '/elsewhere{tmp_path}/x'")
     execute.strip_paths(copy, tmp_path)
     assert json.loads(copy.read_text())["cells"][1]["source"] == f"open('x'); '/elsewhere{tmp_path}/x'"
+
+
+def test_injected_parameters_show_a_model_a_line_and_no_place_outside_of_the_checkout(tmp_path):
+    copy = write_notebook(tmp_path, "01_x", "a = 1", "")
+    notebook = json.loads(copy.read_text())
+    lines = ["results = '/else/where'\n", f"store = '{tmp_path}/runs'\n", "models = [{'p': 1.0}, {'p': 2.5}]"]
+    notebook["cells"][1].update(metadata={"tags": ["injected-parameters"]}, source=lines)
+    copy.write_text(json.dumps(notebook))
+    execute.strip_paths(copy, tmp_path)
+    shown = json.loads(copy.read_text())["cells"][1]["source"]
+    assert shown == ["store = 'runs'\n", "models = [{'p': 1.0},\n", "    {'p': 2.5}]"]

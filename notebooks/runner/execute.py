@@ -18,8 +18,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from runner.live import Line, training_progress
 
-TICK = 0.25  # seconds between two looks at the progress
-ADDED = "injected-parameters"  # papermill's tag for the cell that it adds
+TICK, ADDED = 0.25, "injected-parameters"  # seconds between two looks; papermill's tag for the cell that it adds
 
 
 class _Watched(NBClientEngine):
@@ -140,5 +139,6 @@ def strip_paths(copy, repo):
             del holder[key]
     for cell in notebook["cells"]:
         if ADDED in cell["metadata"].get("tags", ()):
-            cell["source"] = [line for line in cell["source"] if not re.match(r"\w+ = ['\"]/", line)]
+            kept = [line for line in cell["source"] if not re.match(r"\w+ = ['\"]/", line)]
+            cell["source"] = "".join(kept).replace("}, {", "},\n    {").splitlines(keepends=True)  # a model a line
     copy.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
