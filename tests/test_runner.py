@@ -130,7 +130,7 @@ while True:
 
 @contextlib.contextmanager
 def at_work(folder, code, **how):
-    """A process that runs `code` on a checkout whose one notebook hears no interrupt; its processes must end as well."""
+    """A process that runs `code` on a checkout whose one notebook hears no interrupt; all it started must end."""
     mark = folder / "pid"
     write_notebook(folder, "01_long", "mark = ''", DEAF)
     write_profile(folder, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")

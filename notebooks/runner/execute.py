@@ -18,7 +18,8 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 from runner.live import Line, training_progress
 
-TICK, ADDED = 0.25, "injected-parameters"  # seconds between two looks; papermill's tag for the cell that it adds
+TICK = 0.25  # seconds between two looks at the progress
+ADDED = "injected-parameters"  # papermill's tag for the cell that it adds
 
 
 class _Watched(NBClientEngine):
