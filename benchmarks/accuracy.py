@@ -1,20 +1,18 @@
 """Is speed paid for with accuracy?  NE and AE of the quick profile's PGD and WPGD models, by both training loops."""
 import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
 from benchmarks.plain import plain_train
 from benchmarks.timing import Contender, Task, answers
 from benchmarks.workers import ContenderError, Workers
-from helpers import attacks, data, evaluation
-from helpers.training import configure, loop, train
+from helpers import attacks, data, evaluation, profiles
+from helpers.training import configure, train
+from helpers.training.store import prepare
 
 NAME = "accuracy"
-QUICK = Path(__file__).resolve().parents[1] / "notebooks" / "profiles" / "quick.yaml"
 METHODS = {"PGD": {"method": "pgd"}, "WPGD p = 1": {"method": "wpgd", "p": 1.0}}
 PATHS = ("ours", "plain loop")
 SEEDS = {"smoke": (0,), "full": (0, 1, 2)}
@@ -24,10 +22,9 @@ SMOKE = {"epochs": 1, "steps": 1, "train_size": 64, "val_size": 50, "val_images"
 
 def build(device, path, method, seed, smoke):
     """A `Task` that trains one model and answers (NE in %, AE in %, seconds of training)."""
-    profile = yaml.safe_load(QUICK.read_text())
-    common, notebook = profile["common"], profile["notebooks"]["05_wpgd_training"]
-    config = configure(common["recipe"], common["cifar10"], METHODS[method], {"eps": notebook["eps"], "seed": seed},
-                       SMOKE if smoke else {})
+    profile = profiles.read(profiles.find("quick"))
+    notebook = profile["notebooks"]["05_wpgd_training"]
+    config = configure(profile["recipe"], METHODS[method], {"eps": notebook["eps"], "seed": seed}, SMOKE if smoke else {})
     attack = attacks.PGD(notebook["eps"] / 255, steps=2 if smoke else notebook["attack_steps"])
 
     def run():
@@ -36,7 +33,7 @@ def build(device, path, method, seed, smoke):
         if smoke:
             images, labels = images[::20], labels[::20]
         images, labels = images.to(device), labels.to(device)
-        errors = [evaluation.evaluate(model, images, labels, attack=one).error for one in (None, attack)]
+        errors = [evaluation.evaluate(model, images, labels, one, batch_size=500).error for one in (None, attack)]
         return np.array([*errors, seconds])
     return Task(run)
 
@@ -48,7 +45,7 @@ def _ours(config, device):
 
 
 def _plain(config, device):
-    job = loop.prepare(config, store=tempfile.gettempdir())
+    job = prepare(config, store=tempfile.gettempdir())
     cost = None if job.cost is None else torch.tensor(job.cost.normalized, dtype=torch.float32)
     began = time.perf_counter()
     model = plain_train(config, job.dataset, job.parts.train, cost, device)

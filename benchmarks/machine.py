@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from helpers.training import provenance
+from helpers.provenance import provenance
 
 PEERS = ("torchattacks", "foolbox", "adversarial-robustness-toolbox", "adv-lib", "robustness", "POT")
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "MALLOC_TRIM_THRESHOLD_")

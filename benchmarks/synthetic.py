@@ -7,7 +7,7 @@ import torch
 
 from helpers import data, models
 from helpers.training import configure
-from helpers.training.loop import Job
+from helpers.training.store import Run
 
 CLASSES = 10
 EPS, STEP = 8 / 255, 2 / 255  # of every attack here
@@ -65,7 +65,7 @@ def metric(classes):
 
 def job(network, *, images, batch_size, steps, method="pgd", side=32, channels=3, classes=CLASSES,
         precision="float32"):
-    """A training job on `images` synthetic images; nothing of it is on disk.  Returns a `Job`."""
+    """A training run on `images` synthetic images, not yet trained; nothing of it is on disk.  Returns a `Run`."""
     # A data set has images of all its classes; a batch of 64 cannot have those of 1000.
     made = dataset(max(images, classes), channels, side, classes)
     config = configure(data="synthetic", epochs=1000, lr=0.01, network=network, method=method, eps=255 * EPS,
@@ -73,4 +73,4 @@ def job(network, *, images, batch_size, steps, method="pgd", side=32, channels=3
                        cost="metric" if method == "wpgd" else None, lam=10.0 if method == "wpgd" else math.inf)
     parts = data.Split(torch.arange(images), torch.arange(classes))
     cost = metric(classes).float() if method == "wpgd" else None
-    return Job(config, made, parts, cost, {}, Path(tempfile.gettempdir()))
+    return Run(config, made, parts, cost, {}, Path(tempfile.gettempdir(), "no run of this study"))

@@ -20,17 +20,14 @@ def ours(device, compiled=False, **settings):
     """A `Task`: an epoch of `helpers.training`; settings as `synthetic.job`."""
     from accelerate import Accelerator
 
-    from helpers.training import loop
-    from helpers.training.step import Trainer
+    from helpers.training.loop import Trainer
     keep_freed_memory()
-    job = synthetic.job(**settings)
-    accelerator = Accelerator(cpu=device == "cpu")
-    trainer = Trainer(job, loop.start(job, accelerator), accelerator, compiled)
+    trainer = Trainer(synthetic.job(**settings), Accelerator(cpu=device == "cpu"), compiled)
     if compiled and not trainer.compiled:
         # It goes on without; timed under this name it would pass for compiled.
         raise RuntimeError("torch.compile failed")
-    facts = {"compile_seconds": trainer.warmup_seconds} if compiled else {}
-    return Task(trainer.epoch, work=settings["images"], facts=lambda: facts)
+    facts = {"compile_seconds": trainer.compile_seconds} if compiled else {}
+    return Task(trainer.run_epoch, work=settings["images"], facts=lambda: facts)
 
 
 def plain(device, **settings):
