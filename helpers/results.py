@@ -71,9 +71,10 @@ class Results:
             ``frame`` with a first column ``profile``, such as "quick: 5,000 digits, W-10-1"; then the same columns of the
             largest committed profile above this one, if it has this figure.
         """
-        large = len(frame) > LARGE
-        self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if large else ''}")
-        (self.folder / f"figures/{name}.csv{'' if large else '.gz'}").unlink(missing_ok=True)
+        for suffix in (".csv", ".csv.gz"):  # no stale numbers, also where a profile lacks this figure
+            (self.folder / f"figures/{name}{suffix}").unlink(missing_ok=True)
+        if len(frame):
+            self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if len(frame) > LARGE else ''}")
         parts = [(self.profile, title, frame)]
         found = reference(self.profile, name, frame)
         parts += [] if found is None else [found]

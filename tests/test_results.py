@@ -38,6 +38,14 @@ def test_a_figures_numbers_come_back_with_those_of_the_largest_profile_above(tmp
     assert len(Results("05", "reduced", repo).beside(FRAME, "fig10")) == 2
 
 
+def test_a_profile_without_the_figure_leaves_no_numbers_and_draws_the_reference_alone(tmp_path, repo):
+    Results("05", "reduced", repo).beside(FRAME, "fig13", "CIFAR-10")
+    out = Results("05", "quick", tmp_path)
+    out.beside(FRAME, "fig13")
+    assert set(out.beside(FRAME[:0], "fig13").profile) == {"reduced: CIFAR-10"}
+    assert not list((tmp_path / "quick/figures").iterdir())
+
+
 def test_large_frames_are_compressed_and_read_again(tmp_path, repo):
     large = pd.DataFrame({"x": np.arange(6000), "name": "a"})
     Results("02", "reduced", repo).beside(large, "fig03", "CIFAR-10")
