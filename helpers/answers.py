@@ -1,7 +1,7 @@
-"""What a classifier answered, image by image: in memory (`Evaluation`) and on disk, one small .npz file an answer.
+"""What a classifier answered, image by image: in memory (`Evaluation`) and on disk.
 
-    <folder of a run>/evaluations/<key>.npz   what `evaluation.evaluate_run` kept, its description inside
-    <folder of an export>/answers.npz         all of them in one file (`pack`, `unpack`)
+    <folder of a run>/evaluations/<key>.npz   an answer that `evaluation.evaluate_run` kept, its description inside
+    <folder of an export>/answers.npz         all answers of a run in one file, in the same format
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ class Evaluation:
         if len(absent) and not self.allow_absent:
             some = ", ".join(map(str, absent[:10])) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")
             raise ValueError(f"no image of class {some} among the {len(labels)} evaluated ones, so its row of the "
-                             "confusion matrix is undefined; add images of it, or pass allow_absent=True for a NaN row.")
+                             "confusion matrix is undefined: add images of it, or pass allow_absent=True for NaN.")
 
     @property
     def correct(self):
@@ -116,91 +116,62 @@ def weights_fingerprint(model):
 
 
 def find(folder, about, labels):
-    """Return the answer that is kept under a description, or None if none can be read that belongs to the labels.
-
-    Parameters
-    ----------
-    folder : Path of a run
-    about : dict of plain JSON types, all that the answer depends on
-    labels : (N,) tensor of the true classes
-    """
-    try:
-        found = _read(_path(folder, about))[1]
-    except _UNREADABLE:
-        return None
-    return found if np.array_equal(found.labels, labels.cpu().numpy()) else None
+    """Return the answer kept in a run's folder under a description, None if none is readable and of these labels."""
+    found = [answer for _, answer in _read(_path(folder, about)) if np.array_equal(answer.labels, labels.cpu().numpy())]
+    return found[0] if found else None
 
 
 def keep(folder, about, evaluation):
-    """Keep an answer beside a run; a folder that cannot be written costs only a warning."""
+    """Keep an answer in a run's folder; one that cannot be written costs only a warning.
+
+    Parameters
+    ----------
+    folder : Path
+    about : dict of plain JSON types
+        All that the answer depends on; its hash is the file's name.
+    evaluation : Evaluation
+    """
+    about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
     try:
-        about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
-        _write(_path(folder, about), about, evaluation)
+        _write(_path(folder, about), [(about, evaluation)])
     except OSError as error:
         warnings.warn(f"the evaluation could not be kept in {folder}: {error}.", stacklevel=3)
 
 
 def kept(folder):
-    """Return all answers beside a run, or in the answers.npz of an exported one: a list of (about, Evaluation).
+    """Return all answers in the folder of a run or of an exported run, a list of (about, Evaluation).
 
     Damaged files and those of another `EVALUATION_VERSION` are left out, as `evaluate_run` does not find them.
     """
-    found = []
-    for path in sorted((Path(folder) / "evaluations").glob("*.npz")):
-        with contextlib.suppress(*_UNREADABLE):
-            found.append(_read(path))
-    if (Path(folder) / "answers.npz").is_file():
-        found += _unpacked(Path(folder) / "answers.npz")
-    return [(about, answer) for about, answer in found if about.get("version") == EVALUATION_VERSION]
+    files = [*sorted((Path(folder) / "evaluations").glob("*.npz")), Path(folder) / "answers.npz"]
+    found = [pair for file in files for pair in _read(file)]
+    return [(about, answer) for about, answer in found if about["version"] == EVALUATION_VERSION]
 
 
 def pack(folder, path):
-    """Write all answers beside a run as one small .npz file: the answer to every image, no image.
+    """Write all answers in a run's folder as one small .npz file: the answer to every image, no image.
 
     With it, paired intervals can be computed again where the run is restored, without an attack. The same
     answers give the same bytes; without any, nothing is written.
     """
-    packed = {}
-    for number, (about, answer) in enumerate(kept(folder)):
-        packed[f"{number}"] = np.array(json.dumps(about, indent=2) + "\n")
-        for name, value in vars(answer).items():
-            value = np.asarray(value)
-            small = value.dtype.kind == "i" and value.size and 0 <= value.min() and value.max() < 256
-            packed[f"{number}.{name}"] = value.astype(np.uint8) if small else value
-    if packed:
-        np.savez_compressed(path, **packed)
+    if found := kept(folder):
+        _write(Path(path), found)
 
 
 def unpack(path, folder, weights):
-    """Put the answers of `pack` beside a run, where `evaluate_run` finds them.
+    """Put the answers of `pack` into a run's folder, where `evaluate_run` finds them.
 
-    Parameters
-    ----------
-    path, folder : Path of the .npz file and of the run
-    weights : str
-        `weights_fingerprint` of the run's model. What other weights (rounded ones, say) answered is left out.
+    `weights` is the `weights_fingerprint` of the run's model: what others (rounded ones, say) answered is left out.
     """
-    for about, answer in _unpacked(path):
+    for about, answer in _read(Path(path)):
         if about["weights"] == weights:
-            _write(_path(folder, about), about, answer)
-
-
-def _unpacked(path):
-    with np.load(path, allow_pickle=False) as packed:
-        return [(json.loads(str(packed[number])), _evaluation(packed, f"{number}."))
-                for number in packed.files if "." not in number]
-
-
-def _evaluation(arrays, prefix=""):
-    """Return the Evaluation whose fields are arrays of an .npz file."""
-    return Evaluation(arrays[f"{prefix}labels"].astype(np.int64), arrays[f"{prefix}predictions"].astype(np.int64),
-                      *(arrays[f"{prefix}{name}"].item() for name in ("num_classes", "seconds", "allow_absent")))
+            _write(_path(folder, about), [(about, answer)])
 
 
 def _path(folder, about):
     """Return where an answer is kept: its name is a hash of what it depends on."""
+    hashed = {name: value for name, value in about.items() if name not in _NOT_HASHED}
     try:
-        hashed = {name: value for name, value in about.items() if name not in _NOT_HASHED}
         text = json.dumps(hashed, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"describe() of the attack must return plain JSON types ({error}); without a describe method "
@@ -209,24 +180,38 @@ def _path(folder, about):
 
 
 def _read(path):
-    """Return (about, Evaluation) of a file that `keep` wrote; a file that did not change is read once a process."""
-    return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size)
+    """Return the (about, Evaluation) pairs of a file, [] where it cannot be read; unchanged, it is read only once."""
+    try:
+        return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size)
+    except _UNREADABLE:
+        return []
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=256)
 def _read_once(path, *state):
+    found = []
     with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(str(arrays["about"])) if "about" in arrays.files else {}
-        return about, _evaluation(arrays)
+        for number in (name for name in arrays.files if "." not in name):
+            labels, predictions = (arrays[f"{number}.{name}"].astype(np.int64) for name in ("labels", "predictions"))
+            rest = (arrays[f"{number}.{name}"].item() for name in ("num_classes", "seconds", "allow_absent"))
+            found.append((json.loads(str(arrays[number])), Evaluation(labels, predictions, *rest)))
+    return found
 
 
-def _write(path, about, evaluation):
-    """Write an answer and what it is, complete or not at all."""
+def _write(path, found):
+    """Write (about, Evaluation) pairs as one file, complete or not at all."""
+    arrays = {}
+    for number, (about, answer) in enumerate(found):
+        arrays[f"{number}"] = np.array(json.dumps(about, indent=2) + "\n")
+        for name, value in vars(answer).items():
+            value = np.asarray(value)
+            small = value.dtype.kind == "i" and 0 <= value.min() and value.max() < 256
+            arrays[f"{number}.{name}"] = value.astype(np.uint8) if small else value
     part = path.with_name(f".{path.stem}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **asdict(evaluation))
+            np.savez_compressed(file, **arrays)
         os.replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):

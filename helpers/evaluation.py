@@ -1,7 +1,6 @@
-"""Measure a classifier: what it answers to clean and attacked images, and what the paper derives from that.
+"""Measure a classifier: what it answers to clean and attacked images, and what it costs that it errs (Eq. 7).
 
-`evaluate` measures any model; `evaluate_run` measures a trained run and keeps the answer beside it. The gap G
-(Def. 1) and the score S (Eq. 7) take what these return, and the resamples of `intervals.bootstrap` alike.
+`evaluate` measures any model; `evaluate_run` measures a trained run and keeps the answer beside it.
 """
 
 import time
@@ -16,13 +15,13 @@ from helpers.answers import EVALUATION_VERSION, Evaluation
 from helpers.attacks import frozen
 from helpers.checks import as_confusion, as_cost, as_images, as_labels
 
-CLEAN_BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
+BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
 
 
 def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size=None, allow_absent=False):
     """Return the predictions of a model on clean or attacked images.
 
-    Eval mode, float32, no autocast; every module's training flag is put back afterwards.
+    Eval mode, float32, no autocast; the model is left as it was found.
 
     Parameters
     ----------
@@ -51,13 +50,15 @@ def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size
         0..K-1, a class without any image, and logits that are not finite.
     """
     images = as_images(images)
-    num_classes = _num_classes(model, images, num_classes)
-    labels = as_labels(labels, len(images), num_classes)
-    # Building the result once with the labels as answers finds an absent class before the attack starts.
-    Evaluation(labels, labels, num_classes, allow_absent=allow_absent)
+    # One image first, and the labels as answers: bad labels and an absent class are found before the attack starts.
+    found = predict_logits(model, images[:1]).shape[1]
+    if num_classes not in (None, found):
+        raise ValueError(f"the model has {found} classes, num_classes says {num_classes}.")
+    labels = as_labels(labels, len(images), found)
+    Evaluation(labels, labels, found, allow_absent=allow_absent)
     start = time.perf_counter()
-    predictions = _logits(model, images, labels, attack, batch_size).argmax(dim=1)
-    return Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent)
+    predictions = predict_logits(model, images, labels, attack, batch_size=batch_size).argmax(dim=1)
+    return Evaluation(labels, predictions, found, time.perf_counter() - start, allow_absent)
 
 
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
@@ -71,7 +72,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     ----------
     run : Run
         With .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder. Where .model
-        is None, an exported run without weights, the answer is looked up among those that were exported.
+        is None, an exported run without weights, the answer must be among those that were exported.
     attack : callable (model, x, y) -> x_adv, optional
         Its `describe()` must return a dict of plain JSON types; without that method, or with an
         `is_described` that is false (PGD on a loss of your own), nothing is kept.
@@ -94,36 +95,35 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
+    is_kept = answers.is_described(attack)
+    about = {"version": EVALUATION_VERSION, "attack": attack.describe() if is_kept and attack is not None else None,
+             "split": split, "limit": limit}
     if run.model is None:
-        return _exported(run, attack, split, limit)
+        return _exported(run, about, is_kept)
     images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
     chosen = torch.from_numpy(stratified_subset(labels, limit))
     images, labels = torch.as_tensor(images), torch.as_tensor(labels)
     images, labels = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
+    if is_kept:
+        about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
+        if found := answers.find(run.folder, about, labels):
+            return found
     size = _batch_size(run.model, images, attack, batch_size)
-    about = {"version": EVALUATION_VERSION, "attack": None, "split": split, "limit": limit}
-    found = None
-    if kept := answers.is_described(attack):
-        about |= {"attack": attack and attack.describe(), "images": answers.fingerprint([images, labels]),
-                  "weights": answers.weights_fingerprint(run.model)}
-        found = answers.find(run.folder, about, labels)
-    if found is None:
-        found = evaluate(run.model, images, labels, attack, num_classes=run.dataset.num_classes, batch_size=size,
-                         allow_absent=allow_absent)
-        if kept:
-            answers.keep(run.folder, {**about, "batch_size": size}, found)
+    found = evaluate(run.model, images, labels, attack, num_classes=run.dataset.num_classes, batch_size=size,
+                     allow_absent=allow_absent)
+    if is_kept:
+        answers.keep(run.folder, {**about, "batch_size": size}, found)
     return found
 
 
-def _exported(run, attack, split, limit):
-    """Return what a run that was exported without weights answered, as its answers.npz says."""
-    wanted = {"attack": attack and attack.describe() if answers.is_described(attack) else "one without description",
-              "split": split, "limit": limit}
-    for about, found in answers.kept(run.folder):
-        if all(about[name] == value for name, value in wanted.items()):
+def _exported(run, wanted, is_kept):
+    """Return what a run that was exported without weights answered."""
+    for about, found in answers.kept(run.folder) if is_kept else []:
+        if wanted.items() <= about.items():
             return found
-    raise ValueError(f"{Path(run.folder).name} was exported without its weights, and its answers hold none for {wanted}: "
-                     "train it again, or ask for what was exported (see its confusions.json).")
+    raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer to "
+                     f"{wanted if is_kept else 'an attack without description'}: train the run, or ask for what its "
+                     "confusions.json lists.")
 
 
 def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
@@ -134,9 +134,16 @@ def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
     images = as_images(images)
     if attack is not None and labels is None:
         raise ValueError("an attack needs the labels; pass labels as well.")
-    if labels is not None:
-        labels = as_labels(labels, len(images), _num_classes(model, images))
-    return _logits(model, images, labels, attack, batch_size)
+    labels = None if labels is None else as_labels(labels, len(images))
+    logits = _forward(model, model, images, labels, attack, batch_size)
+    if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] < 2:
+        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(logits.shape)} for N = "
+                         f"{len(images)}.")
+    if not torch.isfinite(logits).all():
+        row = (~torch.isfinite(logits)).any(dim=1).nonzero()[0].item()
+        raise ValueError(f"logits must be finite, but row {row} holds NaN or infinity; did the training diverge "
+                         "(try a smaller learning rate)?")
+    return logits
 
 
 def features(model, images, *, batch_size=None):
@@ -150,28 +157,15 @@ def features(model, images, *, batch_size=None):
 
 
 def confusion_matrix(model, images, labels, attack=None, **options):
-    """Return the (K, K) confusion matrix, natural or under attack; rows are true classes and sum to 1.
-
-    `options` are those of `evaluate`.
-    """
+    """Return the (K, K) confusion matrix of `evaluate`, whose `options` these are; rows are true classes, sum 1."""
     return evaluate(model, images, labels, attack, **options).confusion
 
 
 def stratified_subset(labels, limit, seed=0):
     """Return the sorted indices of `limit` images with every class in its proportion, at least one each.
 
-    The choice depends only on labels, limit and seed; balanced classes get equal shares (to within one).
-
-    Parameters
-    ----------
-    labels : (N,) integers
-    limit : int or None
-        Number of images; None or a limit >= N keeps all of them.
-
-    Raises
-    ------
-    ValueError
-        If the limit is smaller than the number of classes.
+    The choice depends only on the (N,) integer labels, limit and seed; balanced classes get equal shares (to within
+    one). None or a limit >= N keeps all images; one below the number of classes is a ValueError.
     """
     labels = as_labels(labels).numpy(force=True)
     if limit is None or limit >= len(labels):
@@ -186,20 +180,6 @@ def stratified_subset(labels, limit, seed=0):
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in zip(classes, take, strict=True)]
     return np.sort(np.concatenate(chosen))
-
-
-def accuracy_gap(robust, standard):
-    """Return G = |C_robust - C_standard|, the accuracy gap of Definition 1, in [0, 1].
-
-    Parameters
-    ----------
-    robust, standard : Evaluation, row-normalised (K, K) confusion matrix, or `intervals.Resample` (S, K, K)
-    """
-    robust, standard = as_confusion(robust), as_confusion(standard)
-    if robust.shape != standard.shape:
-        raise ValueError("the models have different numbers of classes: "
-                         f"{robust.shape[-1]} and {standard.shape[-1]}.")
-    return np.abs(robust - standard)
 
 
 def weighted_score(cost, confusion):
@@ -220,10 +200,8 @@ def weighted_score(cost, confusion):
     """
     confusion = as_confusion(confusion)
     cost = as_cost(cost, confusion.shape[-1])
-    cost = cost / cost.max()
-    if confusion.ndim == 2:
-        return float((cost * confusion).sum())
-    return sum(confusion[:, k] @ row for k, row in enumerate(cost))
+    score = (cost / cost.max() * confusion).sum(axis=(-2, -1))
+    return score if score.ndim else float(score)
 
 
 def mean_error_cost(cost, confusion):
@@ -232,16 +210,15 @@ def mean_error_cost(cost, confusion):
     S falls when errors become fewer and when they become cheaper; this only when they become cheaper. Parameters
     and result are those of `weighted_score`; NaN where there is no error.
     """
-    score, errors = (np.asarray(weighted_score(one, confusion)) for one in
-                     (cost, 1.0 - np.eye(as_confusion(confusion).shape[-1])))
+    score = np.asarray(weighted_score(cost, confusion))
+    errors = np.asarray(weighted_score(1.0 - np.eye(as_confusion(confusion).shape[-1]), confusion))
     share = np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)
     return share if share.ndim else float(share)
 
 
 def _placement(model, images):
     """Return the device and float type that the model's parameters ask for; float32 without parameters."""
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
-    first = next(parameters, None)
+    first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
     if first is None:
         return images.device, torch.float32
     if first.dtype not in (torch.float32, torch.float64):
@@ -253,10 +230,29 @@ def _placement(model, images):
 def _batch_size(model, images, attack, batch_size):
     if batch_size is None:
         on_cpu = _placement(model, images)[0].type == "cpu"
-        return CPU_ATTACK_BATCH if attack is not None and on_cpu else CLEAN_BATCH
+        return CPU_ATTACK_BATCH if attack is not None and on_cpu else BATCH
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     return batch_size
+
+
+def _forward(function, model, images, labels=None, attack=None, batch_size=None):
+    """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
+    keep_freed_memory()
+    outputs, size = [], _batch_size(model, images, attack, batch_size)
+    device, dtype = _placement(model, images)
+    # cuDNN would otherwise round the factors of a convolution to 10 bits on recent GPUs.
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    with frozen(model), torch.autocast(device.type, enabled=False), exact:
+        for start in range(0, len(images), size):
+            x = images[start : start + size].to(device)
+            x = x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
+            if attack is not None:
+                x = _attacked(attack, model, x, labels[start : start + size].to(device))
+            with torch.inference_mode():
+                outputs.append(function(x).float().cpu())
+    # Joined outside inference mode: a tensor made inside would refuse autograd later on.
+    return torch.cat(outputs)
 
 
 def _attacked(attack, model, x, y):
@@ -269,43 +265,3 @@ def _attacked(attack, model, x, y):
     if not (x_adv.min().item() >= -1e-6 and x_adv.max().item() <= 1 + 1e-6):
         raise ValueError("the attack returned pixels outside [0, 1]; clamp them before they reach the model.")
     return x_adv
-
-
-def _forward(function, model, images, labels=None, attack=None, batch_size=None):
-    """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
-    keep_freed_memory()
-    outputs, size = [], _batch_size(model, images, attack, batch_size)
-    device, dtype = _placement(model, images)
-    # cuDNN would otherwise round the factors of a convolution to 10 bits on recent GPUs.
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
-    with frozen(model), torch.autocast(device.type, enabled=False), exact:
-        for x, y in zip(images.split(size), [None] * len(images) if labels is None else labels.split(size)):
-            x = x.to(device).to(dtype) / 255 if x.dtype == torch.uint8 else x.to(device).to(dtype)
-            if attack is not None:
-                x = _attacked(attack, model, x, y.to(device))
-            with torch.inference_mode():
-                outputs.append(function(x).float().cpu())
-    # Joined outside inference mode: a tensor made inside would refuse autograd later on.
-    return torch.cat(outputs)
-
-
-def _num_classes(model, images, num_classes=None):
-    """Return K, from one forward pass, so that bad labels are found before the attack starts."""
-    found = _forward(model, model, images[:1])
-    if found.ndim != 2 or found.shape[1] < 2:
-        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(found.shape)} for N = 1.")
-    if num_classes is not None and num_classes != found.shape[1]:
-        raise ValueError(f"the model has {found.shape[1]} classes, num_classes says {num_classes}.")
-    return found.shape[1]
-
-
-def _logits(model, images, labels, attack, batch_size):
-    """Return the (N, K) logits of all images, refusing those that are not finite."""
-    logits = _forward(model, model, images, labels, attack, batch_size)
-    if logits.ndim != 2 or logits.shape[0] != len(images) or logits.shape[1] < 2:
-        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(logits.shape)}.")
-    if not torch.isfinite(logits).all():
-        row = (~torch.isfinite(logits)).any(dim=1).nonzero()[0].item()
-        raise ValueError(f"logits must be finite, but row {row} holds NaN or infinity; did the training diverge "
-                         "(try a smaller learning rate)?")
-    return logits

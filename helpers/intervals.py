@@ -12,7 +12,7 @@ import numpy as np
 from helpers.answers import Evaluation
 from helpers.checks import as_cost
 
-_ENTRIES = 4_000_000  # of the confusions that are resampled at a time: 200 classes fit into memory, too
+_ENTRIES = 1_000_000  # of the confusions that are resampled at a time: 200 classes fit into memory, too
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def resampled(statistic, *evaluations, samples=1000, seed=0):
     _check(evaluations, samples)
     size, draws = evaluations[0].num_classes, _draw(evaluations, samples, np.random.default_rng(seed))
     shares = [one.counts.sum(axis=1) / len(one.labels) for one in evaluations]
-    step = max(2, _ENTRIES // (len(evaluations) * size**2))
+    step = max(32, _ENTRIES // (len(evaluations) * size**2))
     values = []
     for start in range(0, samples, step):
         rows = np.empty((len(evaluations), size, len(draws[0][0][0][start : start + step]), size))
@@ -299,23 +299,26 @@ def rho(gap, cost, diagonal=False):
     -------
     float in [-1, 1] or an (S,) array; NaN where the gap or the cost is constant over the entries.
     """
-    gap = np.asarray(gap, dtype=np.float64)
-    first, first_norm = _centred(gap, diagonal)
-    second, second_norm = _centred(as_cost(cost, gap.shape[-1]), diagonal)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.where(first_norm * second_norm > 0, first @ second / (first_norm * second_norm), np.nan)
+    gap, gap_norm = _centred(np.asarray(gap, dtype=np.float64), diagonal)
+    cost, cost_norm = _centred(as_cost(cost, gap.shape[-1]), diagonal)
+    product, norm = gap.reshape(*gap.shape[:-2], -1) @ cost.ravel(), gap_norm * cost_norm
+    found = np.divide(product, norm, out=np.full(norm.shape, np.nan), where=norm > 0)
     return found if found.ndim else float(found)
 
 
 def _centred(matrix, diagonal):
-    """Return the chosen entries minus their mean, (..., n), and their norm: 0 where they are constant to rounding."""
+    """Return the matrix minus its mean over the entries that count, zero elsewhere, and its norm.
+
+    The norm is 0.0 where the entries are constant to rounding, because no correlation is defined then.
+    """
     if not np.isfinite(matrix).all():
         raise ValueError("the accuracy gap holds NaN or infinity; a class without any image gives such a row: leave it "
                          "out or evaluate on images of every class.")
-    entries = matrix[..., np.ones(matrix.shape[-2:], bool) if diagonal else ~np.eye(matrix.shape[-1], dtype=bool)]
-    constant = np.ptp(entries, axis=-1) <= 1e-12 * np.abs(matrix).max(axis=(-2, -1))
-    entries = entries - entries.mean(axis=-1, keepdims=True)
-    return entries, np.where(constant, 0.0, np.linalg.norm(entries, axis=-1))
+    mask = np.ones(matrix.shape[-2:]) if diagonal else 1.0 - np.eye(matrix.shape[-1])
+    mean = (matrix * mask).sum(axis=(-2, -1), keepdims=True) / mask.sum()
+    centred = (matrix - mean) * mask
+    constant = np.abs(centred).max(axis=(-2, -1)) <= 1e-12 * np.abs(matrix).max(axis=(-2, -1))
+    return centred, np.where(constant, 0.0, np.linalg.norm(centred, axis=(-2, -1)))
 
 
 def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
@@ -336,15 +339,17 @@ def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
     """
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, got {permutations}.")
-    observed, rng, size = rho(gap, cost, diagonal), np.random.default_rng(seed), len(gap)
+    observed, size, rng = rho(gap, cost, diagonal), len(gap), np.random.default_rng(seed)
     if math.isnan(observed):
         return math.nan
+    gap, gap_norm = _centred(gap, diagonal)
+    cost, cost_norm = _centred(as_cost(cost, size), diagonal)
     count, chunk = 0, max(1, 2_000_000 // size**2)
     for start in range(0, permutations, chunk):
-        names = np.tile(np.arange(size), (min(chunk, permutations - start), 1))
-        order = rng.permuted(names, axis=1)
+        order = rng.permuted(np.tile(np.arange(size), (min(chunk, permutations - start), 1)), axis=1)
+        products = gap[order[:, :, None], order[:, None, :]].reshape(len(order), -1) @ cost.ravel()
         # Permutations that leave the matrix unchanged give rho up to rounding and must count.
-        count += int((rho(gap[order[:, :, None], order[:, None, :]], cost, diagonal) <= observed + 1e-10).sum())
+        count += int((products / (gap_norm * cost_norm) <= observed + 1e-10).sum())
     return (count + 1) / (permutations + 1)
 
 
