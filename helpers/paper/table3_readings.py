@@ -33,7 +33,8 @@ class ErrorCosts(NamedTuple):
 def error_costs(matrix):
     """`ErrorCosts` of a (K, K) matrix, its diagonal left out."""
     off = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
-    return ErrorCosts(np.nanmin(off), np.nanmin(off, 1).mean(), np.nanmean(off), np.nanmax(off, 1).mean(), np.nanmax(off))
+    nearest, farthest = np.nanmin(off, axis=1), np.nanmax(off, axis=1)
+    return ErrorCosts(nearest.min(), nearest.mean(), np.nanmean(off), farthest.mean(), farthest.max())
 
 
 def readings(datasets=("cifar10", "tiny-imagenet-200")):
