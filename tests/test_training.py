@@ -13,7 +13,7 @@ from support import write_npz
 
 from helpers import attacks, costs, data, losses, models, training
 from helpers.training import loop
-from helpers.training.store import load_checkpoint
+from helpers.training.store import prepare
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "batch_size": 16, "val_size": 16,
         "val_images": 12, "val_steps": 2, "steps": 2}
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, monkeypatc
         with pytest.raises(training.OutOfTime):
             run_it(FULL, deadline=1.0)
     file = whole.folder.parents[1] / "runs" / whole.folder.name / "checkpoint.pt"
-    assert load_checkpoint(file.parent)["epoch"] == 1
+    assert torch.load(file, weights_only=True)["epoch"] == 1
     file.write_bytes(file.read_bytes()[:2000] if content == b"half" else content)
     assert equal(run_it(FULL), whole)
     assert "cannot be read" in capsys.readouterr().out
@@ -232,7 +232,7 @@ def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, monkeypatc
 def test_a_finished_run_loads_without_training(run_it, monkeypatch):
     settings = {"method": "pgd", "eps": 8.0, "ema": 0.8}
     trained = run_it(**settings)
-    monkeypatch.setattr(loop.Trainer, "epoch", None)
+    monkeypatch.setattr(loop.Trainer, "run_epoch", None)
     found = run_it(**settings)
     assert (trained.loaded, found.loaded) == (False, True) and found.folder == trained.folder
     assert found.metrics == trained.metrics and found.rows == trained.rows and found.config == trained.config
@@ -284,8 +284,8 @@ def test_the_test_set_has_no_influence(tmp_path):
 
 def test_imbalance_cuts_training_and_leaves_validation_alone(stripes):
     settings = {"classes": ["c2", "c0"], "val_size": 8}
-    even = loop.prepare(training.configure(BASE, settings), stripes)
-    cut = loop.prepare(training.configure(BASE, settings, ratio=0.3, minority="c0"), stripes)
+    even = prepare(training.configure(BASE, settings), stripes)
+    cut = prepare(training.configure(BASE, settings, ratio=0.3, minority="c0"), stripes)
     count = [torch.bincount(job.dataset.y_train[job.parts.train]).tolist() for job in (even, cut)]
     assert count[1] == [count[0][0], round(0.3 * count[0][0])] and count[1][1] < count[0][1]
     assert torch.equal(even.parts.validation, cut.parts.validation) and even.folder != cut.folder

@@ -1,6 +1,8 @@
 """torch.compile: when it is chosen, that it computes the same, that its failure costs nothing."""
+import importlib.util
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import data, models, training
-from helpers.training import compiling
+from helpers.training import loop
+from helpers.training.store import Run
 
 TOY = {"data": "toy3", "network": "mlp-8", "epochs": 1, "lr": 0.05, "batch_size": 64, "norm": "l2", "eps": 20.0,
        "steps": 2, "val_steps": 1, "val_size": 90, "method": "pgd"}
@@ -19,27 +22,25 @@ def train(folder, compile, **settings):
     return load_file(run.folder / "weights.safetensors"), run
 
 
-@pytest.fixture
-def gpu(monkeypatch):
-    """A GPU with a compiler, as far as the choice can see."""
-    monkeypatch.setattr(compiling, "has_compiler", lambda: True)
-    return torch.device("cuda")
+def run_of(config, images=2, size=32):
+    """A run that is not trained, on blank images."""
+    x, labels = torch.zeros(2, 3, size, size, dtype=torch.uint8), torch.arange(2)
+    blank = data.Dataset("blank", x, labels, x, labels, ("a", "b"), (0.5,) * 3, (0.5,) * 3)
+    return Run(config, blank, data.Split(torch.arange(images), labels), None, {}, Path("nowhere"))
 
 
-def dataset(size=32):
-    images, labels = torch.zeros(2, 3, size, size, dtype=torch.uint8), torch.arange(2)
-    return data.Dataset("blank", images, labels, images, labels, ("a", "b"), (0.5,) * 3, (0.5,) * 3)
-
-
-def test_long_runs_on_a_gpu_are_compiled_and_no_others(gpu, monkeypatch):
+def test_long_runs_on_a_gpu_are_compiled_and_no_others(monkeypatch):
+    gpu = torch.device("cuda")
     long = training.configure(data="cifar10", network="W-16-10", method="pgd", eps=4, steps=8, epochs=30, lr=0.1,
                               precision="bf16")
     short = training.configure(long.to_dict(), epochs=1)
-    assert compiling.worthwhile(long, 45000, dataset(), gpu)
-    assert not compiling.worthwhile(short, 4500, dataset(), gpu)
-    assert not compiling.worthwhile(long, 45000, dataset(), torch.device("cpu"))
-    monkeypatch.setattr(compiling, "has_compiler", lambda: False)
-    assert not compiling.worthwhile(long, 45000, dataset(), gpu)
+    find, names = importlib.util.find_spec, {"triton": "torch"}  # something that is installed in its place
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: find(names.get(name, name), *rest))
+    assert loop.worthwhile(run_of(long, 45000), gpu)
+    assert not loop.worthwhile(run_of(short, 4500), gpu)
+    assert not loop.worthwhile(run_of(long, 45000), torch.device("cpu"))
+    names["triton"] = "no_such_package"
+    assert not loop.worthwhile(run_of(long, 45000), gpu)
 
 
 def test_the_work_of_an_image_is_what_the_flop_counter_sees():
@@ -50,7 +51,7 @@ def test_the_work_of_an_image_is_what_the_flop_counter_sees():
             model(x).sum().backward(inputs=[x])
         model(x).sum().backward()
     # The count of the last pass has the gradient of the input image as well, as has the estimate.
-    assert compiling.flop_per_image(config, dataset()) == pytest.approx(counter.get_total_flops(), rel=0.02)
+    assert loop.flop_per_image(run_of(config)) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")

@@ -1,6 +1,8 @@
 """What names a run: each field that decides its weights, and nothing else."""
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas
@@ -9,7 +11,10 @@ from support import write_npz
 
 from helpers import training
 from helpers.costs import CostMatrix
-from helpers.training import loop
+from helpers.training.config import later
+from helpers.training.store import folder_of, prepare
+
+RUNS = sorted((Path(__file__).parents[1] / "results").glob("*/runs/*/config.json"))
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "val_size": 16}
 COST = [[0, 1, 2], [1, 0, 3], [2, 3, 0]]
@@ -24,13 +29,8 @@ OTHER = {"data": "toy3", "epochs": 3, "lr": 0.1, "network": "W-16-1", "method": 
 @pytest.fixture
 def folder(stripes):
     def name(*parts, **settings):
-        return loop.prepare(training.configure(*parts or (BASE,), settings), stripes, "store").folder
+        return prepare(training.configure(*parts or (BASE,), settings), stripes, "store").folder
     return name
-
-
-def test_every_field_is_tried():
-    fields = {item.name for item in dataclasses.fields(training.TrainConfig)}
-    assert fields == set(OTHER) | {"ratio", "minority"}
 
 
 @pytest.mark.parametrize("field", OTHER)
@@ -87,7 +87,7 @@ def test_the_data_name_the_run_and_their_place_does_not(tmp_path):
     for place, seed in (("here", 0), ("there", 0), ("changed", 1)):
         (tmp_path / place).mkdir()
         write_npz(tmp_path / place, "stripes", seed=seed)
-        names.append(loop.prepare(training.configure(BASE), tmp_path / place, "store").folder)
+        names.append(prepare(training.configure(BASE), tmp_path / place, "store").folder)
     assert names[0] == names[1] != names[2]
 
 
@@ -112,3 +112,38 @@ def test_labels_read_well():
     assert config.label == "pets W-10-1 WPGD p=2.5 eps=4 seed=3"
     pair = training.configure(BASE, classes=["cat", "dog"], ratio=0.3, minority="dog", method="pgd", eps=8)
     assert pair.label == "stripes cat-dog ratio=0.3 W-10-1 PGD eps=8 seed=0"
+
+
+# --- names that were published ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("file", RUNS, ids=lambda file: file.parent.name)
+def test_every_committed_run_keeps_its_name(file):
+    facts = json.loads(file.read_text())
+    fields = {item.name for item in dataclasses.fields(training.TrainConfig)}
+    config = training.configure({name: value for name, value in facts.items() if name in fields})
+    again = {**config.to_dict(), **{name: value for name, value in facts.items() if name not in fields}}
+    assert again == facts and folder_of("store", config.label, again).name == file.parent.name
+
+
+def test_all_committed_runs_were_looked_at():
+    assert len(RUNS) >= 56
+
+
+@dataclasses.dataclass(frozen=True)
+class Newer(training.TrainConfig):
+    """As TrainConfig will be when it has learned something new."""
+
+    pruned: float = later(0.0)
+
+
+def test_a_later_field_names_a_run_only_where_it_differs_from_its_default():
+    old, same, new = training.configure(BASE), Newer(**BASE), Newer(**BASE, pruned=0.5)
+    assert same.to_dict() == old.to_dict() and same.label == old.label
+    assert new.to_dict() == {**old.to_dict(), "pruned": 0.5} and new.label == "stripes W-10-1 CE pruned=0.5 seed=0"
+    assert Newer(**old.to_dict()) == same and Newer(**new.to_dict()) == new
+
+
+def test_every_field_that_is_not_marked_later_was_there_from_the_beginning():
+    """A field added without `later` would rename all runs: this list does not grow."""
+    marked = {item.name for item in dataclasses.fields(training.TrainConfig) if item.metadata.get("later")}
+    assert {item.name for item in dataclasses.fields(training.TrainConfig)} - marked == {*OTHER, "ratio", "minority"}

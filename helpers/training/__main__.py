@@ -1,14 +1,11 @@
 """Train the models of a profile, in its order: `python -m helpers.training reduced [--budget-minutes M]`.
 
 In place of a bundled profile's name, the path of a profile, or the config.json of a run.  Finished runs are skipped,
-interrupted ones resumed; a run whose minutes do not fit into what is left of the budget still starts, since it resumes
-later.  `minutes` of a model is what it is expected to take, `autoattack` the number of test images to attack by
-AutoAttack afterwards (needs torchattacks).
+interrupted ones resumed; a run whose minutes do not fit into the budget still starts, since it resumes later.
 
 `--export DIR` writes the small files of each finished run; before, it evaluates the run on the test images: clean, by
-PGD-20 with the eps it was validated with, and as the profile's `evaluate` says.  `--verify DIR` trains the run that was
-exported to DIR again, in a folder of its own, and compares.  `--restore DIR` puts exported networks into the store, so
-that notebooks find them.
+PGD-20 with the eps it was validated with, as the profile's `evaluate` says, and where a model says `autoattack`, by
+AutoAttack on so many of them (needs torchattacks).
 """
 import argparse
 import dataclasses
@@ -39,7 +36,7 @@ def main(words=None):
                         help="auto (default), off, or a mode of torch.compile such as default or max-autotune")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
     parser.add_argument("--weights", choices=("float32", "float16"), help="export the weights as well")
-    parser.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again and compare")
+    parser.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again, and compare")
     parser.add_argument("--restore", type=Path, metavar="DIR", help="put exported networks into the store")
     options = parser.parse_args(words)
     if sum(one is not None for one in (options.profile, options.verify, options.restore)) != 1:
@@ -71,27 +68,23 @@ def work(options):
         print(f"[{number}/{len(jobs)}] {entry.config.label}{extra}  {state}", flush=True)
         if options.list or (done and not options.export):
             continue
+        measured = True
         try:
             run = train(entry.config, data_root=options.data_root, store=options.store, deadline=deadline,
                         compile={"off": False}.get(options.compile, options.compile))
-            if options.export or entry.autoattack:
-                measure(run, entry, settings, options, deadline)
+            try:
+                if options.export or entry.autoattack:
+                    measured = evaluate_planned(run, deadline, autoattack=entry.autoattack, **settings)
+            finally:  # what was measured before an attack failed is worth keeping
+                if options.export:
+                    print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
         except (ValueError, ImportError) as error:
             # Everything was checked above: it diverged, or the package of an attack is missing. The others can run.
             print(f"error: {error}", file=sys.stderr)
             failed += 1
+        if not measured:
+            raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
     return 1 if failed else 0
-
-
-def measure(run, entry, settings, options, deadline):
-    """Measure what nobody measured yet, as far as the time allows, and write the small files of a run."""
-    try:
-        done = evaluate_planned(run, deadline, autoattack=entry.autoattack, **settings)
-    finally:  # what was measured before an attack failed is worth keeping
-        if options.export:
-            print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
-    if not done:
-        raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
 
 
 def verify(exported, data_root):

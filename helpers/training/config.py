@@ -13,13 +13,15 @@ from helpers.profiles import suggest
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
 UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam"),
           "pgd": ("cost", "p", "lam"), "wpgd": ()}
+LEAST = {"eps": 0, "val_eps": 0, "weight_decay": 0, "steps": 0, "val_steps": 0, "epochs": 1, "batch_size": 1,
+         "val_every": 1, "val_images": 1, "p": 0}
 
 
 def later(default):
-    """A field that is new since runs were first published.
+    """A field that is new since runs were first published, with what was done before as its default.
 
-    It enters hash and label only where it differs from its default, so that all older runs keep their names: every
-    field that is added to `TrainConfig` is one, with what was done before as its default.
+    It enters hash and label only where it differs from that, so that all older runs keep their names.  Whoever adds a
+    field to `TrainConfig` declares it so.
     """
     return dataclasses.field(default=default, metadata={"later": True})
 
@@ -99,11 +101,10 @@ class TrainConfig:
         object.__setattr__(self, name, value)
 
     def _check(self):
-        for name, low in (("eps", 0), ("val_eps", 0), ("weight_decay", 0), ("steps", 0), ("val_steps", 0),
-                          ("epochs", 1), ("batch_size", 1), ("val_every", 1), ("val_images", 1), ("p", 0)):
+        for name, least in LEAST.items():
             value = getattr(self, name)
-            if value is not None and not (value >= low and math.isfinite(value)):
-                raise ValueError(f"{name} = {value}: it must be a finite number >= {low}")
+            if value is not None and not (value >= least and math.isfinite(value)):
+                raise ValueError(f"{name} = {value}: it must be a finite number >= {least}")
         for name in ("lr", "lam"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
@@ -139,7 +140,9 @@ class TrainConfig:
             values["cost"] = f"{self.cost.name}@{self.cost.digest}"
         if math.isinf(self.lam):
             values["lam"] = "inf"
-        return json.loads(json.dumps(values, default=_plain))
+        # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
+        return json.loads(json.dumps(values, default=lambda value: value.tolist() if hasattr(value, "tolist")
+                                     else str(value)))
 
     def _named(self):
         return [item for item in dataclasses.fields(self)
@@ -147,7 +150,7 @@ class TrainConfig:
 
 
 def configure(*parts, **overrides):
-    """A `TrainConfig` from dictionaries, later ones winning: recipe, data set, what this run varies.
+    """A `TrainConfig` from dictionaries, later ones winning: recipe, what this run varies.
 
     Raises
     ------
@@ -166,28 +169,22 @@ def configure(*parts, **overrides):
     return TrainConfig(**merged)
 
 
-def _plain(value):
-    """An array as lists, anything else that JSON does not know as text; the cost's digest decides, not this."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
-
-
 def _typed(name, value, hint):
     """`value` as a field's type, or an error that names the field; an int is a float, a list a tuple."""
+    allowed = typing.get_args(hint) or (hint,)
     if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if any(value == choice and type(value) is type(choice) for choice in choices):
+        if any(value == choice and type(value) is type(choice) for choice in allowed):
             return value
-        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(str, choices))}")
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if object in allowed or type(value) in allowed or (value is None and type(None) in allowed):
+        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(str, allowed))}")
+    if object in allowed or type(value) in allowed:
         return value
     if name == "lam" and value == "inf":
         return math.inf
     if float in allowed and type(value) is int:
         return float(value)
-    if tuple in allowed and isinstance(value, list | tuple):
+    if tuple in allowed and isinstance(value, list):
         return tuple(str(entry) for entry in value)
-    if str in allowed and type(value) is int and name == "minority":
+    if name == "minority" and type(value) is int:
         return str(value)
     expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in allowed)
     raise ValueError(f"{name} = {value!r} is of type {type(value).__name__}: it must be {expected}")

@@ -5,10 +5,9 @@ network is frozen during the attack, nothing is computed twice, and no step wait
 """
 import copy
 import importlib.util
-import json
 import math
 import os
-import sys
+import pickle
 import time
 from functools import partial
 
@@ -19,7 +18,8 @@ from helpers.allocator import keep_freed_memory
 from helpers.evaluation import evaluate
 from helpers.files import write_atomic
 from helpers.provenance import provenance
-from helpers.training.store import finished, load_checkpoint, prepare
+from helpers.training.progress import Progress
+from helpers.training.store import finished, prepare
 
 # Compiling takes about a minute on a GPU and saves a third of what follows, so it must have three minutes to save from:
 # at the 1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
@@ -39,8 +39,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     data_root : folder of the data sets, default `data.default_root()`
     store : folder of the runs, default `default_store()`
     progress : bool, show a bar (notebook) or a line an epoch (log)
-    compile : "auto" (default), bool or a mode such as "max-autotune", run the network through `torch.compile`; "auto"
-        where that is worth its minute (`worthwhile`).  It changes rounding but not the recipe: no part of the config
+    compile : bool, or a mode of `torch.compile`, or "auto": where it is worth its minute (`worthwhile`).  It changes
+        rounding but not the recipe, and so is no part of the config
     deadline : float, optional: `time.monotonic()` by which to stop; then `OutOfTime` is raised after a checkpoint
 
     Returns
@@ -50,7 +50,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     Raises
     ------
     ValueError, FileNotFoundError
-        For data, classes or costs that do not fit the config, before training starts; for a loss that diverges.
+        For data, classes or costs that do not fit the config, before training starts; later for a loss that diverges.
     OutOfTime
     """
     from accelerate import Accelerator
@@ -58,26 +58,24 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     # Without this, several CPU processes would train independently, all into one folder.
     accelerator = Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available())
     progress = progress and accelerator.is_main_process
-    run = prepare(config, data_root, store)
+    run, lasted = prepare(config, data_root, store), 0.0
     if finished(run.folder):
         run.read(accelerator.device)
     else:
         trainer = Trainer(run, accelerator, compile)
-        with Progress(config.label, config.epochs, trainer.epoch, show=progress) as bar:
-            lasted = 0.0
-            while trainer.epoch < config.epochs:
-                # An epoch that takes as long as the last one, with validation, would end too late; all processes agree.
-                if deadline is not None and time.monotonic() + 1.1 * lasted > deadline:
-                    accelerator.set_trigger()
-                if deadline is not None and accelerator.check_trigger():
-                    raise OutOfTime(f"{config.label}: stopped after epoch {trainer.epoch} of {config.epochs}")
-                began = time.perf_counter()
-                loss = trainer.run_epoch()
-                if trainer.epoch % config.val_every == 0 or trainer.epoch == config.epochs:
-                    trainer.validate(loss)
-                    bar.update(trainer.epoch, run.rows[-1])
-                trainer.save_checkpoint()
-                lasted = time.perf_counter() - began
+        bar = Progress(run, trainer.epoch, progress)
+        while trainer.epoch < config.epochs:
+            # Would an epoch that takes as long as the last one, with validation, end too late? All processes agree.
+            if deadline is not None and time.monotonic() + 1.1 * lasted > deadline:
+                accelerator.set_trigger()
+            if deadline is not None and accelerator.check_trigger():
+                raise OutOfTime(f"{config.label}: stopped after epoch {trainer.epoch} of {config.epochs}")
+            began = time.perf_counter()
+            loss = trainer.run_epoch()
+            if trainer.epoch % config.val_every == 0 or trainer.epoch == config.epochs:
+                bar.update(trainer.validate(loss))
+            trainer.save_checkpoint()
+            lasted = time.perf_counter() - began
         trainer.finish()
     if progress:
         print(f"{config.label}: {'found, ' if run.loaded else ''}{run.summary}")
@@ -89,13 +87,10 @@ class Trainer:
 
     Parameters
     ----------
-    run : store.Run
-    accelerator : accelerate.Accelerator
-    compile : bool, "auto" or a mode of `torch.compile`; see `train`
+    run : Run; accelerator : accelerate.Accelerator; compile : see `train`
 
     Attributes
     ----------
-    model, average : nn.Module, the network and the average of its weights, None without `ema`
     epoch, seconds : epochs done, and what they took without validation
     compiled, compile_seconds : bool, and what it took; no part of `seconds`
     """
@@ -105,6 +100,7 @@ class Trainer:
         self.run, self.config, self.accelerator = run, config, accelerator
         self.model = run.network().to(device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False) if config.ema else None
+        self.result = self.average or self.model  # what is validated and kept
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=config.momentum,
                                          nesterov=config.momentum > 0, weight_decay=config.weight_decay,
                                          fused=device.type == "cuda")
@@ -142,7 +138,7 @@ class Trainer:
                        check=False)
 
     def run_epoch(self):
-        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6), a ValueError if infinite."""
+        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
         began, config, total = time.perf_counter(), self.config, 0.0
         self.model.train()
         order = torch.randperm(len(self.labels), generator=self.order)
@@ -203,7 +199,7 @@ class Trainer:
         self.learner = network if self.accelerator.num_processes == 1 else self.learner
 
     def validate(self, loss):
-        """Add a row to the history: natural and adversarial error on held-out training images, never on test."""
+        """Natural and adversarial error on held-out training images, never on test: a new row of the history."""
         config = self.config
         x, y = (part[:config.val_images] for part in self.run.validation)
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
@@ -213,37 +209,36 @@ class Trainer:
 
         pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm),
                       counters=attacks.AttackCounters())
-        self.run.rows.append({
-            "epoch": self.epoch, "lr": round(learning_rate(config, (self.epoch - 1e-9) / config.epochs), 6),
-            "train_loss": round(loss, 6), "val_ne": error(), "val_ae": error(pgd) if config.val_eps else math.nan,
-            "seconds": round(self.seconds, 2)})
-
-    @property
-    def result(self):
-        """The network that is validated and kept: the average of the weights if there is one."""
-        return self.average or self.model
+        rate = learning_rate(config, (self.epoch - 1e-9) / config.epochs)
+        row = {"epoch": self.epoch, "lr": round(rate, 6), "train_loss": round(loss, 6), "val_ne": error(),
+               "val_ae": error(pgd) if config.val_eps else math.nan, "seconds": round(self.seconds, 2)}
+        self.run.rows.append(row)
+        return row
 
     def save_checkpoint(self):
         """Write what resuming needs, so that a kill at any moment leaves the old or the new file whole."""
+        folder, cost = self.run.folder, self.run.cost
         if not self.accelerator.is_main_process or self.epoch == self.config.epochs:
             return
-        if self.run.cost is not None and not (self.run.folder / "cost.csv").is_file():
-            self.run.cost.to_csv(self.run.folder / "cost.csv")
+        if cost is not None and not (folder / "cost.csv").is_file():
+            cost.to_csv(folder / "cost.csv")
         state = {"epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows, "model": self.model.state_dict(),
-                 "average": self.average.state_dict() if self.average else None,
-                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(),
-                 "noise": self.noise.get_state()}
-        write_atomic(self.run.folder / "checkpoint.pt", lambda file: torch.save(state, file))
+                 "average": self.average and self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "order": self.order.get_state(), "noise": self.noise.get_state()}
+        write_atomic(folder / "checkpoint.pt", lambda file: torch.save(state, file))
 
     def _resume(self):
-        """Go on from the checkpoint of this run, if there is one."""
-        saved = load_checkpoint(self.run.folder)
-        if saved is None:
+        """Go on from the checkpoint of this run, if there is one that can be read."""
+        try:
+            saved = torch.load(self.run.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        except FileNotFoundError:
             return
-        self.model.load_state_dict(saved["model"])
-        if self.average is not None:
-            self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            print(f"{self.run.folder.name}: the checkpoint cannot be read ({type(error).__name__}); "
+                  "training starts again")
+            return
+        for name in ("model", "optimizer", *(["average"] if self.average else [])):
+            getattr(self, name).load_state_dict(saved[name])
         self.order.set_state(saved["order"])
         self.noise.set_state(saved["noise"])
         self.epoch, self.seconds, self.run.rows = saved["epoch"], saved["seconds"], saved["rows"]
@@ -280,8 +275,8 @@ def learning_rate(config, progress):
 
 
 def worthwhile(run, device):
-    """Whether to compile: for long runs on a GPU that has Triton, hardly ever on a CPU, where convolutions, which no
-    compiler makes faster, take most of the time.  Facts decide; a timing would make the result depend on the weather.
+    """Whether to compile: long runs on a GPU with Triton, from facts alone (timings depend on the weather).  On a CPU
+    convolutions, which no compiler makes faster, take most of the time.
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
@@ -295,44 +290,3 @@ def flop_per_image(run):
         model = models.build(run.config.network, run.dataset.num_classes, run.dataset.in_channels)
         model(torch.zeros(1, *run.dataset.x_train.shape[1:]))
     return (3 if run.config.method == "ce" else 2 * run.config.steps + 3) * counter.get_total_flops()
-
-
-class Progress:
-    """How far a run is: a bar in a notebook or terminal, a line an epoch in a log, a status file for `run_all.sh`.
-
-    Parameters
-    ----------
-    label : str; epochs : int; done : int, epochs done before; show : bool
-    """
-
-    def __init__(self, label, epochs, done, show):
-        from tqdm.auto import tqdm
-        self.label, self.epochs = label, epochs
-        self.status = os.environ.get("WPGD_STATUS") if show else None
-        # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
-        ipython = sys.modules.get("IPython")
-        live = sys.stderr.isatty() or (ipython and getattr(ipython.get_ipython(), "kernel", None) is not None)
-        # Under the runner, output goes into the executed notebook: there a bar would be litter.
-        self.lines, bar = (show and not self.status and wanted for wanted in (not live, live))
-        self.bar = tqdm(total=epochs, initial=done, desc=label, unit="epoch", leave=False, disable=not bar)
-        self._write_status(done, "")
-
-    def __enter__(self):
-        return self
-
-    def update(self, epoch, row):
-        text = f"loss {row['train_loss']:.3f}  NE {row['val_ne']:.1f} %"
-        text += "" if math.isnan(row["val_ae"]) else f"  AE {row['val_ae']:.1f} %"
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(epoch - self.bar.n)
-        if self.lines:
-            print(f"{self.label}  epoch {epoch}/{self.epochs}  {text}  {row['seconds']:.0f} s", flush=True)
-        self._write_status(epoch, text)
-
-    def _write_status(self, epoch, text):
-        if self.status:
-            state = {"run": self.label, "epoch": epoch, "epochs": self.epochs, "text": text}
-            write_atomic(self.status, json.dumps(state))
-
-    def __exit__(self, *_):
-        self.bar.close()

@@ -1,13 +1,11 @@
-"""The models of a profile: which runs they are and in which order, the table of those that are trained, and what a plan
-measures of them, so that nothing but small files must come back from a GPU.
-"""
+"""The models of a profile: which runs they are, the table of those that are trained, and what a plan measures of them."""
 import dataclasses
 import functools
 import itertools
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers import answers, attacks, costs, losses, profiles
 from helpers.autoattack import MOST_TARGETS, AutoAttack
@@ -16,30 +14,20 @@ from helpers.training.config import TrainConfig, configure
 from helpers.training.loop import train
 from helpers.training.store import exported, finished, prepare
 
+FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
-OTHER = ("minutes", "autoattack", "notebooks")
 VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")  # what may be a list, a run each; the last varies fastest
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A run that a profile asks for.
-
-    Attributes
-    ----------
-    config : TrainConfig
-    minutes : float, what it is expected to take; None if nobody said
-    autoattack : int, test images to attack by AutoAttack once the run is trained; 0: none
-    tags : dict of `TAGS`, what the model stands for in the paper; "" for one that the profile does not give
-    cost : spec of the metric that the profile names, also for CE and PGD, which do not train with it; "" without one
-    """
+class Entry(NamedTuple):
+    """A run that a profile asks for."""
 
     config: TrainConfig
-    minutes: float | None
-    autoattack: int
-    tags: dict
-    cost: object
+    minutes: float | None  # that it is expected to take
+    autoattack: int  # test images to attack by AutoAttack once it is trained
+    tags: dict  # of TAGS, "" for one that the profile does not give
+    cost: object  # the metric that the profile names, also for CE and PGD, which do not train with it
 
 
 def expand(models, recipe):
@@ -66,8 +54,7 @@ def expand(models, recipe):
     for number, model in enumerate(models, 1):
         try:
             for entry in _entries(model, recipe):
-                key = json.dumps([entry.config.to_dict(), entry.tags, entry.autoattack], sort_keys=True)
-                entries.setdefault(key, entry)
+                entries.setdefault(json.dumps([entry.config.to_dict(), entry.tags, entry.autoattack]), entry)
         except ValueError as error:
             raise ValueError(f"model {number}: {error}") from None
     return list(entries.values())
@@ -76,7 +63,7 @@ def expand(models, recipe):
 def _entries(model, recipe):
     if not isinstance(model, dict):
         raise ValueError(f"it must be a mapping of settings, not {model!r}")
-    known = [*(item.name for item in dataclasses.fields(TrainConfig)), *TAGS, *OTHER]
+    known = (*FIELDS, *TAGS, "minutes", "autoattack", "notebooks")
     for name in model:
         if name not in known:
             raise ValueError(f"{name!r} is no setting of a model.{profiles.suggest(name, known)}")
@@ -90,9 +77,9 @@ def _entries(model, recipe):
     several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
     for values in itertools.product(*several.values()):
         one = {**model, **dict(zip(several, values))}
-        settings = {name: value for name, value in one.items() if name not in TAGS + OTHER}
-        yield Entry(configure(recipe, settings), minutes, autoattack, {name: one.get(name, "") for name in TAGS},
-                    model.get("cost", recipe.get("cost", "")))
+        config = configure(recipe, {name: value for name, value in one.items() if name in FIELDS})
+        tags = {name: one.get(name, "") for name in TAGS}
+        yield Entry(config, minutes, autoattack, tags, model.get("cost", recipe.get("cost", "")))
 
 
 def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
@@ -116,10 +103,10 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     import pandas
     rows = []
     for entry in expand(models, recipe):
-        config, place = entry.config, {"data_root": data_root, "store": store}
-        run = prepare(config, **place)
+        config = entry.config
+        run = prepare(config, data_root, store)
         if train_missing or finished(run.folder):
-            run = train(config, **place, progress=progress)
+            run = train(config, data_root=data_root, store=store, progress=progress)
         elif folder := exported(run.folder.name):
             run = prepare(config, data_root, folder.parent).read(weights=False)
         else:
@@ -133,21 +120,19 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
 
 
 def read_plan(path):
-    """The runs of a profile, each once, and what it measures of them; or the one run of a config.json.
+    """The runs of a profile, each once, or the one of a config.json, and what to measure of them.
 
     Returns
     -------
-    list of Entry, dict with the settings of `planned_attacks` and ``images``, see `evaluate_planned`
+    list of Entry; dict of settings of `evaluate_planned`
 
     Raises
     ------
-    ValueError
+    ValueError, FileNotFoundError
         One paragraph that names file and model, before anything is trained.
-    FileNotFoundError
     """
     if Path(path).suffix == ".json":
-        names = {item.name for item in dataclasses.fields(TrainConfig)}
-        settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in names}
+        settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in FIELDS}
         if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
             settings["cost"] = str(Path(path).with_name("cost.csv"))
         return expand([settings], {}), {}
@@ -161,50 +146,43 @@ def read_plan(path):
 
 
 def _checked(settings):
-    known = {"eps": [], "steps": 20, "metric": None, "images": 0}
     for name, value in settings.items():
-        if name not in known:
-            raise ValueError(f"`evaluate` has no setting {name!r}: it may have {', '.join(known)}")
+        if name not in ("eps", "steps", "metric", "images"):
+            raise ValueError(f"`evaluate` has no setting {name!r}: it may have eps, steps, metric and images")
         if name == "eps" and not (isinstance(value, list) and all(type(one) in (int, float) and one > 0 for one in value)):
             raise ValueError(f"`evaluate` has eps = {value!r}: give a list of numbers > 0, in 1/255")
-        if name in ("steps", "images") and (type(value) is not int or value < (name == "steps")):
-            raise ValueError(f"`evaluate` has {name} = {value!r}: give an integer >= {int(name == 'steps')}")
+        least = {"steps": 1, "images": 0}.get(name)
+        if least is not None and not (type(value) is int and value >= least):
+            raise ValueError(f"`evaluate` has {name} = {value!r}: give an integer >= {least}")
     return settings
 
 
 def planned_attacks(run, *, eps=(), steps=20, metric=None):
-    """The attacks on a run that Sec. 5 asks for, without repetition.
+    """The attacks on a run that Sec. 5 asks for, a list of `attacks.PGD` without repetition.
 
     Parameters
     ----------
-    run : Run
     eps : sequence of float, in 1/255
         Radii of PGD on the cross entropy, for runs that were validated with one of them; other runs are attacked with
         the radius they were validated with, and those that were validated without an attack not at all.
-    steps : int
     metric : str, optional
         Spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a data
         set that knows the metric.
-
-    Returns
-    -------
-    list of attacks.PGD
     """
-    config = run.config
+    config, pgd = run.config, functools.partial(attacks.PGD, steps=steps, norm=run.config.norm)
     radii = [float(one) for one in eps] if config.val_eps in eps else [config.val_eps] if config.val_eps else []
-    pgd = functools.partial(attacks.PGD, steps=steps, norm=config.norm)
     found = [pgd(radius / 255) for radius in radii]
     if metric and radii and config.classes is None:
         try:
             cost = costs.from_spec(metric, run.dataset)
         except ValueError:  # digits have no place in WordNet
             return found
-        # At p = 0, PGD's, the attacker does not know the metric.
-        p = config.p if config.method == "wpgd" else 0.0
-        own, plain = (losses.WassersteinLoss(cost, power, config.lam) for power in (p, 1.0))
-        found += [pgd(radii[0] / 255, loss=loss) for loss in (losses.cross_entropy, losses.margin_loss, own, plain)]
+        # PGD's attacker at "its own p", 0, does not know the metric.
+        powers = config.p if config.method == "wpgd" else 0.0, 1.0
+        own, plain = (losses.WassersteinLoss(cost, p, config.lam) for p in powers)
+        found += [pgd(radii[0] / 255, loss=loss) for loss in (losses.margin_loss, own, plain)]
         found.append(pgd(radii[0] / 255, loss=plain, seed=1))
-    return list({json.dumps(attack.describe(), sort_keys=True): attack for attack in found}.values())
+    return list({json.dumps(attack.describe()): attack for attack in found}.values())
 
 
 def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
@@ -214,12 +192,11 @@ def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
 
     Parameters
     ----------
-    run : Run
     deadline : float, optional, of `time.monotonic()`
         No evaluation starts of which it is foreseeable that it would end later.
     images : int, size of a class-stratified subset; 0: all
     autoattack : int, size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
-    settings : see `planned_attacks`
+    settings : of `planned_attacks`
 
     Returns
     -------
@@ -249,11 +226,11 @@ def _autoattack(config):
 
 
 def _seconds(run, attack):
-    """An estimate of what an image takes, from the speed of training, in float32 where that may have used bfloat16."""
+    """What an image takes at most, from the speed of training: in float32, where that may have used bfloat16."""
     if attack is None:
         return 0
-    passes = (2 * attack.steps + 1) * getattr(attack, "restarts", 1)
-    if isinstance(attack, AutoAttack):  # at most: it spares the images that it has turned
+    passes = 2 * attack.steps + 1
+    if isinstance(attack, AutoAttack):
         passes = 2 * attack.steps * (1 + 2 * MOST_TARGETS) + attack.queries
     config, metrics = run.config, run.metrics
     trained = metrics["train_images"] * metrics["epochs"] * (3 if config.method == "ce" else 2 * config.steps + 3)

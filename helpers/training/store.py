@@ -11,7 +11,6 @@ import io
 import json
 import math
 import os
-import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,11 +66,9 @@ class Run:
     @property
     def summary(self):
         """One line: NE and AE on the held-out images, epochs, seconds."""
-        if not self.metrics:
-            return "not trained"
-        attacked = "" if math.isnan(self.metrics["val_ae"]) else f", AE {self.metrics['val_ae']:.1f} %"
-        return (f"NE {self.metrics['val_ne']:.1f} %{attacked} on validation, {self.metrics['epochs']} epochs, "
-                f"{self.metrics['seconds']:.0f} s")
+        found = self.metrics or {"val_ne": math.nan, "val_ae": math.nan, "epochs": 0, "seconds": 0}
+        attacked = "" if math.isnan(found["val_ae"]) else f", AE {found['val_ae']:.1f} %"
+        return f"NE {found['val_ne']:.1f} %{attacked} on validation, {found['epochs']} epochs, {found['seconds']:.0f} s"
 
     def __repr__(self):
         return f"Run({self.config.label!r}, {self.summary}, {self.folder.name!r})"
@@ -116,12 +113,9 @@ class Run:
 
 
 def prepare(config, data_root=None, store=None):
-    """Load and check all that a config names; nothing is trained.  Returns a `Run` without model and metrics.
+    """Load and check all that a config names: a `Run` without model and metrics.  Nothing is trained.
 
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For data, classes, networks or costs that do not fit the config.
+    Raises ValueError or FileNotFoundError for data, classes, networks or costs that do not fit.
     """
     dataset = data.load(config.data, data_root)
     if config.classes is not None:
@@ -180,17 +174,6 @@ def find(store=None, **wanted):
 def exported(name):
     """Folder of a run that was exported with its answers, ``results/*/runs/<name>/``; None if there is none."""
     return next((file.parent for file in sorted(RESULTS.glob(f"*/runs/{name}/answers.npz"))), None)
-
-
-def load_checkpoint(folder):
-    """The last checkpoint, or None if there is none or it cannot be read (then training starts again)."""
-    try:
-        return torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        print(f"{folder.name}: the checkpoint cannot be read ({type(error).__name__}); training starts again")
-        return None
 
 
 def _write_json(path, value):

@@ -1,0 +1,42 @@
+"""How far a run is: a bar in a notebook or terminal, a line an epoch in a log, a status file for `run_all.sh`."""
+import json
+import math
+import os
+import sys
+
+from helpers.files import write_atomic
+
+
+class Progress:
+    """Tell of each validated epoch; `done`: epochs that were done before; `show`: whether to tell at all."""
+
+    def __init__(self, run, done, show):
+        from tqdm.auto import tqdm
+        self.label, self.epochs = run.config.label, run.config.epochs
+        self.status = os.environ.get("WPGD_STATUS") if show else None
+        # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        watched = sys.stderr.isatty() or getattr(shell, "kernel", None) is not None
+        # Under the runner, output goes into the executed notebook: there a bar would be litter.
+        show = show and not self.status
+        self.lines = show and not watched
+        self.bar = tqdm(total=self.epochs, initial=done, desc=self.label, unit="epoch", leave=False,
+                        disable=not (show and watched))
+        self._write_status(done, "")
+
+    def update(self, row):
+        """Tell what a row of the history says."""
+        epoch, text = row["epoch"], f"loss {row['train_loss']:.3f}  NE {row['val_ne']:.1f} %"
+        text += "" if math.isnan(row["val_ae"]) else f"  AE {row['val_ae']:.1f} %"
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.update(epoch - self.bar.n)
+        if self.lines:
+            print(f"{self.label}  epoch {epoch}/{self.epochs}  {text}  {row['seconds']:.0f} s", flush=True)
+        self._write_status(epoch, text)
+        if epoch == self.epochs:
+            self.bar.close()
+
+    def _write_status(self, epoch, text):
+        if self.status:
+            status = {"run": self.label, "epoch": epoch, "epochs": self.epochs, "text": text}
+            write_atomic(self.status, json.dumps(status))
