@@ -51,10 +51,10 @@ def _summary(outcomes, results, began):
         counts = sorted(Counter(row["verdict"] for row in rows).items())
         yield f"Claims of the paper at this profile: {', '.join(f'{count} {verdict}' for verdict, count in counts)}"
         wide = max((len(row["id"]) for row in rows), default=0)
-        room = max(shutil.get_terminal_size((110, 24)).columns - wide - 18, 30)
+        room = max(shutil.get_terminal_size((110, 24)).columns - wide - 20, 30)
         for row in rows:
             statement = textwrap.shorten(row["statement"], room, placeholder="…")
-            yield f"  {row['id']:<{wide}}  {row['verdict']:<13} {statement}"
+            yield f"  {row['id']:<{wide}}  {row['verdict']:<14}  {statement}"
     if failed := [name for name, (status, _) in outcomes.items() if status == "failed"]:
         yield f"FAILED: {', '.join(failed)} (see above, and the copies in executed/)"
     # The largest of the kernels; ru_maxrss is in bytes on macOS, elsewhere in KiB.
