@@ -4,17 +4,26 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+import yaml
+from safetensors.torch import load_file, save_file
 
-from helpers import attacks, costs, evaluation, training
-from helpers.costs import spec
-from helpers.training import export
+from helpers import answers, attacks, costs, evaluation, training
+from helpers.costs import sources
+from helpers.training import export, store
 from helpers.training.__main__ import main
 from helpers.training.plan import read_plan
 
-PLAN = """defaults: {data: stripes, network: W-10-1, epochs: 1, lr: 0.05, batch_size: 16, val_size: 16, val_images: 12,
+
+def config_of(folder):
+    return read_plan(folder / "config.json")[0][0].config
+
+
+def results(run):
+    return {name: value for name, value in run.metrics.items() if "second" not in name}
+
+PLAN = """recipe: {data: stripes, network: W-10-1, epochs: 1, lr: 0.05, batch_size: 16, val_size: 16, val_images: 12,
            val_steps: 2, steps: 2, eps: 8}
-runs:
+models:
 - {method: ce}
 - {method: wpgd, cost: [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}
 """
@@ -39,12 +48,12 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
     assert {file.name for file in wpgd.iterdir()} == names | {"cost.csv"}
     for name in ("config.json", "history.csv", "metrics.json", "provenance.json"):
         assert (wpgd / name).read_bytes() == (store / wpgd.name / name).read_bytes()
-    answers = json.loads((wpgd / "confusions.json").read_text())
-    assert [answer["attack"] is None for answer in answers] == [True, False]
-    config = read_plan(wpgd / "config.json").runs[0].config
+    found = json.loads((wpgd / "confusions.json").read_text())
+    assert [answer["attack"] is None for answer in found] == [True, False]
+    config = config_of(wpgd)
     run = training.train(config, data_root=stripes, store=store, progress=False)
     assert run.loaded, "the exported config is another run"
-    for answer, attack in zip(answers, (None, attacks.PGD(8 / 255))):
+    for answer, attack in zip(found, (None, attacks.PGD(8 / 255))):
         direct = evaluation.evaluate(run.model, run.dataset.x_test, run.dataset.y_test, attack)
         assert answer["counts"] == direct.counts.tolist() and answer["error"] == pytest.approx(direct.error)
         assert answer["images"] == 24 and answer["split"] == "test"
@@ -53,8 +62,8 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
 
 def test_a_second_export_trains_and_evaluates_nothing(exported, stripes, tmp_path, monkeypatch):
     before = {file: file.read_bytes() for file in exported[1].rglob("*") if file.is_file()}
-    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
-    monkeypatch.setattr(evaluation, "evaluate_run", None)
+    monkeypatch.setattr(training.loop.Trainer, "run_epoch", None)
+    monkeypatch.setattr(evaluation, "evaluate", None)
     assert main([str(tmp_path / "plan.yaml"), "--data-root", str(stripes), "--store", str(exported[0]),
                  "--export", str(exported[1]), "--weights", "float32"]) == 0
     assert before == {file: file.read_bytes() for file in exported[1].rglob("*") if file.is_file()}
@@ -78,15 +87,14 @@ def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, mon
                 "steps": 2, "eps": 8, "method": "wpgd", "p": 2.5, "cost": "linear_boundary"}
     where = {"data_root": stripes, "store": tmp_path / "runs", "progress": False}
     first = training.train(training.configure(settings), **where)
-    fit = spec.linear_boundary_cost
+    fit = sources.linear_boundary_cost
 
     def other_processor(images, labels, classes=None):
         values = fit(images, labels, classes).values.copy()
         values[0, 1] = values[1, 0] = 3 * values[0, 1]
         return costs.CostMatrix(values, classes, name="linear_boundary")
 
-    monkeypatch.setattr(spec, "linear_boundary_cost", other_processor)
-    monkeypatch.setattr(spec, "_BOUNDARIES", {})
+    monkeypatch.setattr(sources, "linear_boundary_cost", other_processor)
     again = training.train(training.configure(settings), **where)
     assert again.loaded and again.folder == first.folder
     assert np.array_equal(again.cost.values, first.cost.values) and again.cost.name == "linear_boundary"
@@ -97,109 +105,146 @@ def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, mon
     (began / "cost.csv").write_bytes((first.folder / "cost.csv").read_bytes())
     moved = training.train(training.configure(settings), **{**where, "store": tmp_path / "moved"})
     assert not moved.loaded and np.array_equal(moved.cost.values, first.cost.values)
-    assert not export.differing_metrics(first.folder / "metrics.json", moved.folder / "metrics.json")
+    assert results(moved) == results(first)
     fresh = training.train(training.configure(settings), **{**where, "store": tmp_path / "new"})
     assert fresh.folder.name == first.folder.name and not np.array_equal(fresh.cost.values, first.cost.values)
-    assert export.differing_metrics(first.folder / "metrics.json", fresh.folder / "metrics.json")
+    assert results(fresh) != results(first)
 
 
 @pytest.mark.parametrize("words", [[], ["plan.yaml", "--verify", "x"]])
 def test_a_plan_or_a_run_to_verify_but_not_both(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
-    assert stop.value.code == 2 and "give a plan, --verify DIR or --restore DIR" in capsys.readouterr().err
+    assert stop.value.code == 2 and "give a profile, --verify DIR or --restore DIR" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind, tolerance", [("float32", 0), ("float16", 1e-3)])
-def test_weights_in_parts_come_back_whole(tmp_path, kind, tolerance):
-    torch.manual_seed(0)
-    state = {f"layer{index}.weight": torch.randn(40, 25) for index in range(7)} | {"count": torch.tensor(3)}
-    folder = tmp_path / "run"
-    folder.mkdir()
-    training.export.save_file(state, folder / "weights.safetensors")
-    limit = 9000
-    target = export.export_run(folder, tmp_path / "out", kind, part_bytes=limit)
-    files = sorted(target.glob("weights*"))
-    assert len(files) > 1
-    for file in files:
-        assert sum(value.numel() * value.element_size() for value in load_file(file).values()) <= limit
-    found = export.read_weights(target)
-    assert found.keys() == state.keys() and found["count"] == 3
-    for name, value in state.items():
-        np.testing.assert_allclose(found[name], value, atol=tolerance, rtol=tolerance)
-    files[0].unlink()
-    with pytest.raises(FileNotFoundError, match="of weights"):
-        export.read_weights(target)
-    with pytest.raises(ValueError, match="float32 or float16"):
-        export.export_run(folder, tmp_path / "out", "int8")
+def trained(root, store, **settings):
+    base = {"data": "stripes", "network": "W-10-1", "epochs": 1, "lr": 0.05, "val_size": 20, "val_images": 5}
+    return training.train(training.configure(base, settings), data_root=root, store=store, progress=False)
 
 
-def test_restored_runs_are_found_and_need_no_training(exported, stripes, tmp_path, monkeypatch, capsys):
+def logits(path):
+    return training.load_model(path)[0](torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("kind, tolerance", [("float32", 0), ("float16", 0.02)])
+def test_a_network_is_loaded_from_wherever_its_weights_lie(stripes, tmp_path, kind, tolerance):
+    run = trained(stripes, tmp_path / "runs")
+    whole = export.export_run(run.folder, tmp_path / "whole", kind)
+    cut = export.export_run(run.folder, tmp_path / "cut", kind, part_bytes=150_000)
+    (one,), parts = whole.glob("weights*.safetensors"), sorted(cut.glob("weights*.safetensors"))
+    assert len(parts) > 1
+    for file in parts:
+        assert sum(value.numel() * value.element_size() for value in load_file(file).values()) <= 150_000
+    expected = logits(run.folder)
+    x = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(expected, run.model(x))
+    for place in (run.folder / "weights.safetensors", whole, one, cut):
+        assert (logits(place) - expected).abs().max() <= tolerance
+    model, config = training.load_model(whole)
+    assert not model.training and all(value.dtype != torch.float16 for value in model.state_dict().values())
+    assert config == json.loads((run.folder / "config.json").read_text())
+    assert kind == "float32" or one.stat().st_size < 0.6 * (run.folder / "weights.safetensors").stat().st_size
+    parts[0].unlink()
+    with pytest.raises(FileNotFoundError, match=f"of {len(parts)} files of weights"):
+        training.load_model(cut)
+
+
+def test_a_network_of_points_is_loaded_as_well(tmp_path):
+    run = trained(None, tmp_path, data="toy3", network="mlp-8")
+    assert torch.equal(training.load_model(run.folder)[0](run.dataset.x_test[:9]), run.model(run.dataset.x_test[:9]))
+
+
+def test_committed_weights_are_read():
+    committed = sorted(store.RESULTS.glob("*/weights/*.safetensors"))
+    assert len(committed) >= 20
+    model, config = training.load_model(committed[0])
+    assert committed[0].stem.startswith(f"cifar10_{config['network']}") and model(torch.rand(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_weights_of_unknown_origin_are_refused(tmp_path):
+    for absent in ("missing.safetensors", "."):
+        with pytest.raises(FileNotFoundError, match="of weights"):
+            training.load_model(tmp_path / absent)
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="does not say what network"):
+        training.load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("layout", ["export", "runs", "weights"])
+def test_restored_runs_are_found_and_need_no_training(exported, stripes, tmp_path, monkeypatch, capsys, layout):
+    """From what --export --weights wrote, as it is or below runs/; or with the networks in weights/, as in results/."""
     store, out = exported
-    results = tmp_path / "results"
-    results.mkdir()
-    out.rename(results / "runs")
-    wpgd = sorted(store.iterdir())[1]
-    training.export_model(wpgd, results / "weights" / f"{wpgd.name}.safetensors")
-    config = read_plan(results / "runs" / wpgd.name / "config.json").runs[0].config
+    names = sorted(folder.name for folder in store.iterdir())
+    config, attack = config_of(out / names[1]), attacks.PGD(8 / 255, steps=3)
     first = training.train(config, data_root=stripes, store=store, progress=False)
-    attack = attacks.PGD(8 / 255, steps=3)
     expected = [evaluation.evaluate_run(first, one, limit=12) for one in (None, attack)]
-    export.export_run(wpgd, results / "runs")
+    export.export_run(first.folder, out)
+    place = out if layout == "export" else tmp_path / "results"
+    if layout != "export":
+        place.mkdir()
+        out.rename(place / "runs")
+    if layout == "weights":
+        (place / "weights").mkdir()
+        for name in names:  # as results/reduced has them: each says itself what network it is
+            file, about = place / "runs" / name / "weights.safetensors", place / "runs" / name / "config.json"
+            save_file(load_file(file), place / "weights" / f"{name}.safetensors", {"config": about.read_text()})
+            file.unlink()
 
-    words = ["--restore", str(results), "--store", str(tmp_path / "new")]
-    assert main(words) == 0 and capsys.readouterr().out.endswith(f"{wpgd.name}\n1 runs put into {tmp_path / 'new'}\n")
-    monkeypatch.setattr(training.loop.Trainer, "epoch", None)
-    monkeypatch.setattr(evaluation.cached, "evaluate", None)
+    words = ["--restore", str(place), "--store", str(tmp_path / "new")]
+    assert main(words) == 0
+    assert capsys.readouterr().out.split("\n") == [*names, f"2 runs put into {tmp_path / 'new'}", ""]
+    monkeypatch.setattr(training.loop.Trainer, "run_epoch", None)
+    monkeypatch.setattr(evaluation, "evaluate", None)
     run = training.train(config, data_root=stripes, store=tmp_path / "new", progress=False)
     assert run.loaded and run.metrics == first.metrics and run.rows == first.rows
     for one, two in zip(run.model.state_dict().values(), first.model.state_dict().values()):
         assert torch.equal(one, two)
     for one, two in zip((evaluation.evaluate_run(run, attack, limit=12) for attack in (None, attack)), expected):
         assert np.array_equal(one.predictions, two.predictions) and np.array_equal(one.labels, two.labels)
-        assert one.predictions.dtype == np.int64 and (one.num_classes, one.seconds) == (3, two.seconds)
-    assert len(export.confusions(run.folder)) == 4 and export.confusions(run.folder) == export.confusions(wpgd)
-    assert main(words) == 0 and capsys.readouterr().out.startswith("0 runs")
+    assert len(answers.kept(run.folder)) == 4
+    assert main(words) == 0 and capsys.readouterr().out.startswith("0 runs"), "they are there already"
 
 
-def test_answers_of_other_weights_are_not_taken_over(exported, stripes, tmp_path, monkeypatch):
-    store, out = exported
-    ce = sorted(store.iterdir())[0]
-    (tmp_path / "results").mkdir()
-    out.rename(tmp_path / "results" / "runs")
-    training.export_model(ce, tmp_path / "results" / "weights" / f"{ce.name}.safetensors", "float16")
-    export.restore_runs(tmp_path / "results", tmp_path / "new")
-    config = read_plan(ce / "config.json").runs[0].config
-    rounded = training.train(config, data_root=stripes, store=tmp_path / "new", progress=False)
-    asked = []
-    monkeypatch.setattr(evaluation.cached, "evaluate", lambda *args, **kwargs: asked.append(1))
-    monkeypatch.setattr(evaluation.cached, "_save", lambda *args: None)
-    evaluation.evaluate_run(rounded)
-    assert asked == [1]
+def test_nothing_to_restore_is_an_error(exported, tmp_path, capsys):
+    for file in exported[1].rglob("weights*"):
+        file.unlink()
+    assert main(["--restore", str(exported[1]), "--store", str(tmp_path / "new")]) == 2
+    assert "no exported run with weights" in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("network, data", [("W-10-1", "stripes"), ("mlp-8", "toy3")])
-def test_a_network_in_one_file_answers_as_its_run_does(stripes, tmp_path, network, data):
-    settings = {"data": data, "network": network, "epochs": 1, "lr": 0.05, "val_size": 20, "val_images": 5}
-    run = training.train(training.configure(settings), data_root=stripes, store=tmp_path, progress=False)
-    training.export_model(run.folder, tmp_path / "models" / "one.safetensors")
-    model, config = training.load_model(tmp_path / "models" / "one.safetensors")
-    x = run.dataset.x_test[:9]
-    x = x.float() / 255 if x.dtype == torch.uint8 else x
-    assert torch.equal(model(x), run.model(x)) and not model.training
-    assert training.configure({name: config[name] for name in settings}) == run.config
-    training.export_model(run.folder, tmp_path / "half.safetensors", "float16")
-    half, _ = training.load_model(tmp_path / "half.safetensors")
-    assert (tmp_path / "half.safetensors").stat().st_size < (tmp_path / "models" / "one.safetensors").stat().st_size
-    assert all(value.dtype != torch.float16 for value in half.state_dict().values())
-    assert 0 < (half(x) - model(x)).abs().max() < 0.02
-    with pytest.raises(ValueError, match="float32 or float16"):
-        training.export_model(run.folder, tmp_path / "x.safetensors", "int8")
+def test_answers_of_other_weights_are_not_taken_over(stripes, tmp_path, monkeypatch):
+    run = trained(stripes, tmp_path / "runs")
+    evaluation.evaluate_run(run)
+    export.export_run(run.folder, tmp_path / "out", "float16")
+    export.restore_runs(tmp_path / "out", tmp_path / "new")
+    rounded = training.train(run.config, data_root=stripes, store=tmp_path / "new", progress=False)
+    assert rounded.loaded and answers.kept(rounded.folder) == []
 
 
-def test_weights_of_unknown_origin_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights"):
-        training.load_model(tmp_path / "missing.safetensors")
-    training.export.save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="does not say what network"):
-        training.load_model(tmp_path / "x.safetensors")
+# --- exported without weights -----------------------------------------------------------------------------------
+
+def test_runs_without_weights_answer_from_what_was_exported(exported, stripes, tmp_path, monkeypatch):
+    runs, out = exported
+    ce, wpgd = sorted(runs.iterdir())
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
+    target = tmp_path / "results" / "mine" / "runs"
+    target.mkdir(parents=True)
+    (out / wpgd.name).rename(target / wpgd.name)
+    (target / wpgd.name / "weights.safetensors").unlink()
+    models = [{"method": "ce", "panel": "x"}, {"method": "wpgd", "cost": [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}]
+    recipe = yaml.safe_load(PLAN)["recipe"]
+    where = {"data_root": stripes, "store": tmp_path / "empty", "progress": False, "train_missing": False}
+    frame = training.train_models(models, recipe, **where)
+    assert frame.method.tolist() == ["wpgd"] and not (tmp_path / "empty").exists()
+    run, first = frame.run[0], training.train(config_of(wpgd), data_root=stripes, store=runs, progress=False)
+    assert run.model is None and run.loaded and run.metrics == first.metrics and run.rows == first.rows
+    assert np.array_equal(run.cost.values, first.cost.values) and run.dataset.classes == first.dataset.classes
+    attack = attacks.PGD(8 / 255)
+    found = evaluation.evaluate_run(run, attack)
+    assert np.array_equal(found.predictions, evaluation.evaluate_run(first, attack).predictions)
+    with pytest.raises(ValueError, match="exported without weights"):
+        evaluation.evaluate_run(run, attacks.PGD(4 / 255))
+    frame = training.train_models(models, recipe, **{**where, "store": runs})
+    assert frame.method.tolist() == ["ce", "wpgd"] and all(run.model is not None for run in frame.run)
+    assert training.train_models(models[:1], recipe, **where).empty

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from huggingface_hub import save_torch_state_dict  # comes with accelerate
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from helpers import answers, models
 from helpers.files import write_atomic
-from helpers.training.store import finished
+from helpers.training.store import finished, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
 # Files larger than this are refused by many a place that files are brought to.
@@ -45,8 +45,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
         state = load_file(folder / "weights.safetensors")
         if weights == "float16":
             state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-        save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes,
-                              metadata={"config": (folder / "config.json").read_text()})
+        save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes)
     return target
 
 
@@ -76,7 +75,7 @@ def load_model(path):
     with safe_open(files[0], "pt") as file:
         facts = file.metadata() or {}
     if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
-        raise ValueError(f"{path} does not say what network it holds: export it with its config.json")
+        raise ValueError(f"{path} does not say what network it holds: put its config.json beside it")
     config = json.loads(facts["config"] if "config" in facts else beside.read_text())
     state = {name: value for file in files for name, value in load_file(file).items()}
     first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
@@ -110,7 +109,7 @@ def restore_runs(results, store):
         target = Path(store) / folder.name
         if not finished(target):
             model = load_model(place)[0]
-            write_atomic(target / "weights.safetensors", save(model.state_dict()))
+            write_weights(target, model)
             if (folder / "answers.npz").is_file():
                 answers.unpack(folder / "answers.npz", target, answers.weights_fingerprint(model))
             _copy(folder, target)

@@ -104,10 +104,10 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     rows = []
     for entry in expand(models, recipe):
         config = entry.config
-        run = prepare(config, data_root, store)
-        if train_missing or finished(run.folder):
+        folder = None if train_missing else prepare(config, data_root, store).folder
+        if train_missing or finished(folder):
             run = train(config, data_root=data_root, store=store, progress=progress)
-        elif folder := exported(run.folder.name):
+        elif folder := exported(folder.name):
             run = prepare(config, data_root, folder.parent).read(weights=False)
         else:
             continue

@@ -92,8 +92,7 @@ class Run:
         _write_json(self.folder / "provenance.json", provenance)
         if self.cost is not None:
             self.cost.to_csv(self.folder / "cost.csv")
-        state = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        write_atomic(self.folder / "weights.safetensors", save(state))
+        write_weights(self.folder, self.model)
         # Strict JSON has no NaN: an adversarial error that was not measured is null.
         _write_json(self.folder / "metrics.json",
                     {name: None if value != value else value for name, value in self.metrics.items()})
@@ -174,6 +173,12 @@ def find(store=None, **wanted):
 def exported(name):
     """Folder of a run that was exported with its answers, ``results/*/runs/<name>/``; None if there is none."""
     return next((file.parent for file in sorted(RESULTS.glob(f"*/runs/{name}/answers.npz"))), None)
+
+
+def write_weights(folder, model):
+    """Write the weights of a network as a run keeps them."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_atomic(folder / "weights.safetensors", save(state))
 
 
 def _write_json(path, value):
