@@ -6,18 +6,16 @@ A figure is 9 inches wide, so shown 900 pixels wide an 8 point letter is 11 pixe
 import re
 import textwrap
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.offsetbox import AnchoredOffsetbox, DrawingArea
+from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 WIDTH = 9.0  # inches
 SMALL, BODY, TITLE = 8.0, 9.0, 10.0  # points
 POINTS = 72.0
-GREY = "#9A9A9A"
 
 # Okabe and Ito's colours, told apart under all common colour-vision deficiencies; NE and AE are no method's.
 COLORS = {"CE": "#0072B2", "PGD": "#D55E00", "WPGD": "#009E73", "NE": "#3B3B3B", "AE": "#AA4499"}
@@ -28,13 +26,12 @@ CLASS_COLORS = ("#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255"
 MARKERS = "os^Dvp<*>h"
 
 RC = {
-    "figure.dpi": 100, "figure.facecolor": "white", "font.size": BODY, "axes.titlesize": BODY, "axes.labelsize": BODY,
+    "figure.dpi": 100, "font.family": "DejaVu Sans", "font.size": BODY, "axes.titlesize": BODY, "axes.labelsize": BODY,
     "xtick.labelsize": SMALL, "ytick.labelsize": SMALL, "legend.fontsize": SMALL, "legend.title_fontsize": SMALL,
-    "figure.titlesize": TITLE, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": "black", "grid.color": "#E3E3E3", "grid.linewidth": 0.6, "axes.axisbelow": True,
-    "lines.linewidth": 1.6, "lines.markersize": 5, "legend.frameon": False, "legend.handlelength": 2.2,
+    **dict.fromkeys(["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], "black"),
     "xtick.major.size": 3, "ytick.major.size": 3, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "axes.linewidth": 0.6, "pdf.fonttype": 42,
+    "axes.linewidth": 0.6, "axes.axisbelow": True, "grid.color": "#E3E3E3", "grid.linewidth": 0.6, "pdf.fonttype": 42,
+    "lines.linewidth": 1.6, "lines.markersize": 5, "legend.frameon": False, "legend.handlelength": 2.2,
 }
 
 
@@ -44,43 +41,38 @@ def use_theme() -> None:
 
 
 def palette(labels) -> dict[str, str]:
-    """Fixed colour of each label, for seaborn's ``palette=``.
+    """Fixed colour of each label: ``sns.relplot(..., hue="method", palette=plotting.palette(frame["method"]))``.
 
-    A label that begins with "CE", "PGD", "WPGD", "NE" or "AE" has that colour, "WPGD p=10" is darker than "WPGD p=1".
-    Where several labels share a colour ("PGD", "PGD, deeper network") the later ones are paler. All others take the
-    colours of classes in their order.
-
-    Examples
-    --------
-    >>> sns.lineplot(frame, x="epoch", y="error", hue="method", palette=plotting.palette(frame["method"]))
+    A label that begins with CE, PGD, WPGD, NE or AE has that colour, with any eps and as "AE, paper (W-16-10)", too;
+    "WPGD p=10" is darker than "WPGD p=1". Where others still share a colour ("PGD", "PGD, deeper network") the later
+    ones are paler. What begins otherwise takes the colours of classes in their order.
     """
-    colors, others = {}, 0
-    for label in dict.fromkeys(map(str, labels)):
-        name = re.match(r"(CE|PGD|WPGD|NE|AE)\b", label)
-        p = re.search(r"\bp ?= ?([\d.]+)", label)
-        if name is None:
-            color, others = CLASS_COLORS[others % len(CLASS_COLORS)], others + 1
-        elif name[1] == "WPGD" and p:
+    colors, keys = {}, {}
+    for label in pd.Series(labels).dropna().astype(str).unique():
+        key = re.sub(r",? (eps|ε) ?=? ?[\d.]+(/255)?|, paper.*", "", label)
+        name, p = re.match(r"(CE|PGD|WPGD|NE|AE)\b", key), re.search(r"\bp ?= ?([\d.]+)", key)
+        color = COLORS[name[1]] if name else CLASS_COLORS[len(keys) % len(CLASS_COLORS)]
+        if name and name[1] == "WPGD" and p:
             color = WPGD_SHADES[min(WPGD_SHADES, key=lambda known: abs(np.log1p(known) - np.log1p(float(p[1]))))]
-        else:
-            color = COLORS[name[1]]
-        while color in colors.values():
+        while key not in keys and color in keys.values():
             color = to_hex([0.65 * part + 0.35 for part in to_rgb(color)])
-        colors[label] = color
+        colors[label] = keys.setdefault(key, color)
     return colors
 
 
-def class_palette(classes) -> tuple[dict[str, str], dict[str, str]]:
-    """Colour and marker of each class, two dicts by name; no pair of them repeats within a hundred classes.
+def class_palette(classes, profiles=None) -> tuple[dict[str, str], dict[str, str]]:
+    """Colour and marker of each class by name, in order of appearance; no pair repeats within a hundred classes.
 
-    Examples
-    --------
-    >>> colors, markers = plotting.class_palette(classes)
-    >>> sns.scatterplot(frame, x="x", y="y", hue="class", style="class", palette=colors, markers=markers)
+    With ``profiles``, one an entry of ``classes``, each profile's classes begin with the first colour.
+
+    >>> colors, markers = plotting.class_palette(frame["class"], frame["profile"])
+    >>> sns.relplot(..., hue="class", style="class", palette=colors, markers=markers)
     """
-    names = list(dict.fromkeys(map(str, classes)))
-    colors = {name: CLASS_COLORS[index % 10] for index, name in enumerate(names)}
-    return colors, {name: MARKERS[(index + index // 10) % 10] for index, name in enumerate(names)}
+    names = pd.DataFrame({"name": np.asarray(classes).astype(str), "profile": "" if profiles is None else profiles})
+    places = {name: index for _, part in names.groupby("profile", sort=False)["name"]
+              for index, name in enumerate(part.unique())}
+    return ({name: CLASS_COLORS[index % 10] for name, index in places.items()},
+            {name: MARKERS[(index + index // 10) % 10] for name, index in places.items()})
 
 
 def wrap(text: str, inches: float, points: float = BODY) -> str:
@@ -89,46 +81,35 @@ def wrap(text: str, inches: float, points: float = BODY) -> str:
     return "\n".join(textwrap.fill(line, letters, break_long_words=False) for line in text.split("\n"))
 
 
-def place(frame: pd.DataFrame, columns: int = 3, large: int = 1) -> pd.DataFrame:
+def place(frame: pd.DataFrame, columns: int = 3, high: int = 1) -> pd.DataFrame:
     """Say where each panel stands: adds the columns ``line`` and ``column`` for seaborn's ``row=`` and ``col=``.
 
-    Each profile starts a new line. With ``large`` the first panel of a profile covers a square of so many places.
-
-    Examples
-    --------
-    A figure with a row of panels a profile; the band is from the lowest to the highest seed:
-
-    >>> grid = sns.relplot(plotting.place(frame), row="line", col="column", kind="line", x="epoch", y="error",
-    ...                    hue="method", palette=plotting.palette(frame["method"]), errorbar=("pi", 100),
-    ...                    facet_kws={"sharex": False, "sharey": False})
-    >>> plotting.finish(grid, ylabel="validation error [%]");
+    Panels stand in the order in which they appear, ``columns`` of them in a line, and each profile starts a new line.
+    The first panel of a profile is as ``high`` as so many lines. See `finish` for an example.
 
     Raises
     ------
     ValueError
-        If the frame has no column ``profile`` or ``panel``, or no row.
+        If the frame has no row, or no column ``profile`` or ``panel``.
     """
-    missing = {"profile", "panel"} - set(frame.columns)
-    if missing or frame.empty:
+    if frame.empty or not {"profile", "panel"} <= set(frame.columns):
         raise ValueError(f"A figure's frame needs rows and the columns profile and panel; it has {len(frame)} rows and "
-                         f"{', '.join(map(str, frame.columns)) or 'no column'}.")
-    widest = frame.groupby("profile")["panel"].nunique().max()
-    columns, start, where = min(columns, max(widest, large)), 0, {}
-    for profile, panels in frame.groupby("profile", sort=False)["panel"]:
-        free = [(line, column) for line in range(len(frame)) for column in range(columns)
-                if not (line < large and column < large) or (line, column) == (0, 0)] if large > 1 else None
-        for index, panel in enumerate(panels.unique()):
-            line, column = free[index] if free else divmod(index, columns)
-            where[profile, panel] = start + line, column
-        start = max(start + large, 1 + max(line for line, _ in where.values()))
-    places = [where[key] for key in zip(frame["profile"], frame["panel"], strict=True)]
-    return frame.reset_index(drop=True).assign(line=[line for line, _ in places], column=[column for _, column in places],
-                                               large=large)
+                         f"the columns {', '.join(map(str, frame.columns)) or '(none)'}.")
+    places, start = {}, 0
+    for profile, rows in frame.groupby("profile", sort=False):
+        panels = rows["panel"].unique()
+        free = [(line, column) for line in range(len(panels)) for column in range(columns)
+                if column > 0 or line == 0 or line >= high]
+        places |= {(profile, panel): (start + line, column, high if panel == panels[0] else 1)
+                   for panel, (line, column) in zip(panels, free)}
+        start = max(line + size for line, _, size in places.values())
+    placed = [places[key] for key in zip(frame["profile"], frame["panel"])]
+    return frame.reset_index(drop=True).assign(**dict(zip(("line", "column", "lines"), zip(*placed))))
 
 
-def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None = None, height: float = 1.75,
-           legend: bool = True, **limits):
-    """Titles, labels, a bold text and a legend a profile on a grid of seaborn's that was drawn from `place`.
+def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None = None, height: float | None = None,
+           **limits) -> Figure:
+    """Titles and labels, a bold title and a legend a profile, on a grid that seaborn drew from a `place`d frame.
 
     Parameters
     ----------
@@ -138,137 +119,90 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
         Labels of all axes. Columns ``xlabel`` and ``ylabel`` of the frame, one text a panel, come first; a column
         ``missing`` says in an empty panel why it is empty.
     height : float
-        Inches of one axes, without its title and labels.
-    legend : bool
-        Draw one below each profile: the entries that occur in it.
+        Inches of one axes without title and labels; default 1.8, or as high as wide (at most 4.2) at equal aspect.
     limits
-        ``xlim`` and ``ylim`` of all axes, as in ``ax.set``.
-
-    Returns
-    -------
-    Figure
+        ``xlim``, ``ylim`` or whatever else ``ax.set`` takes, for all axes.
 
     Examples
     --------
-    >>> grid = sns.FacetGrid(plotting.place(frame), row="line", col="column", sharex=False, sharey=False)
-    >>> grid.map_dataframe(plotting.errorbars, x="p", y="AE", hue="attack")
-    >>> plotting.finish(grid, ylabel="AE [%]", ylim=(0, None));
+    Learning curves with a band from the lowest to the highest seed:
+
+    >>> grid = sns.relplot(plotting.place(frame, columns=2), row="line", col="column", kind="line", x="epoch",
+    ...                    y="error", hue="method", palette=plotting.palette(frame["method"]), errorbar=("pi", 100),
+    ...                    facet_kws={"sharex": False, "sharey": False})
+    >>> plotting.finish(grid, ylabel="validation error [%]", ylim=(0, None));
     """
-    fig, data = grid.figure, grid.data
-    known = dict(zip([text.get_text() for text in grid.legend.get_texts()], grid.legend.legend_handles, strict=True)) \
-        if grid.legend else {}
+    fig, frame = grid.figure, grid.data
+    handles = {}
     if grid.legend:
+        handles = dict(zip([text.get_text() for text in grid.legend.get_texts()], grid.legend.legend_handles))
         grid.legend.remove()
-    columns = grid.axes.shape[1]
-    fig.set_size_inches(WIDTH if columns > 1 else 0.67 * WIDTH, 3 * grid.axes.shape[0])
-    panels = {place: rows for place, rows in data.groupby(["line", "column"], sort=True)}
+    labels = {"xlabel": xlabel, "ylabel": ylabel}
+    for name, text in labels.items():  # seaborn labels the outer axes only
+        labels[name] = max((ax.properties()[name] for ax in grid.axes.flat), key=len) if text is None else text
+    panels = dict(list(frame.groupby(["line", "column"])))
     for where, ax in grid.axes_dict.items():
-        if where not in panels:
+        if where in panels:
+            _finish_panel(ax, panels[where], labels, limits)
+        else:
             ax.remove()
-            continue
-        _finish_panel(ax, panels[where], fig.get_figwidth() / columns, xlabel, ylabel, limits)
+    legends = [_finish_profile(grid, rows, handles) for _, rows in frame.groupby("profile", sort=False)]
     fig.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
-    # ---- rows: bold text above, legend below, with room for both
+    fig.set_size_inches(WIDTH, 4 * len(grid.axes) + 5)  # high enough for axes of equal aspect
     fig.draw_without_rendering()
-    total = 0.0
-    for profile, rows in data.groupby("profile", sort=False):
-        places = sorted(set(zip(rows["line"], rows["column"], strict=True)))
-        axes = {place: grid.axes_dict[place] for place in places}
-        total += _row_texts(fig, profile, rows, axes, known if legend else None, height)
-    fig.set_size_inches(fig.get_figwidth(), total)
+    above, below = {}, {}  # inches of the texts around a line of axes
+    for (line, _), ax in ((where, grid.axes_dict[where]) for where in panels):
+        inner, outer = ax.get_window_extent(), ax.get_tightbbox()
+        above[line] = max(above.get(line, 0), (outer.y1 - inner.y1) / fig.dpi)
+        below[line] = max(below.get(line, 0), (inner.y0 - outer.y0) / fig.dpi)
+    for (line, column), entries, columns in filter(None, legends):
+        place = blended_transform_factory(fig.transFigure, grid.axes_dict[line, column].transAxes)
+        down = ScaledTranslation(0, 0.09 - below[line], fig.dpi_scale_trans)
+        fig.legend(entries.values(), entries, loc="lower center", bbox_to_anchor=(0.5, 0), bbox_transform=place + down,
+                   ncols=columns, borderaxespad=0, borderpad=0, labelspacing=0.3).set_in_layout(False)
+    if grid.axes_dict[0, 0].get_aspect() == 1:
+        height = min(height or 4.2, grid.axes_dict[0, 0].get_window_extent().height / fig.dpi)
+    fig.set_size_inches(WIDTH, sum(above.values()) + sum(below.values()) + len(above) * ((height or 1.8) + 0.12))
     return fig
 
 
-def _finish_panel(ax, rows: pd.DataFrame, inches: float, xlabel, ylabel, limits: dict) -> None:
-    def own(column, default):
-        values = rows[column].dropna() if column in rows else ()
-        return str(values.iloc[0]) if len(values) else default
-
-    ax.set_title(wrap(str(rows["panel"].iloc[0]), inches - 0.5))
-    ax.set_xlabel(own("xlabel", xlabel if xlabel is not None else ax.get_xlabel()))
-    ax.set_ylabel(own("ylabel", ylabel if ylabel is not None else ax.get_ylabel()))
-    ax.tick_params(labelbottom=True, labelleft=True)
-    ax.grid(axis="y")
-    ax.set(**limits)
-    why = own("missing", None)
-    if why:
+def _finish_panel(ax, rows: pd.DataFrame, labels: dict, limits: dict) -> None:
+    line, column, lines = rows[["line", "column", "lines"]].iloc[0]
+    if lines > 1:
+        ax.set_subplotspec(ax.get_gridspec()[line:line + lines, column])
+    inches = ax.get_position().width * WIDTH
+    own = {name: max(rows[name].dropna(), default="") for name in ("xlabel", "ylabel", "missing") if name in rows}
+    labels = {name: own.get(name) or text for name, text in labels.items()}
+    ax.set(title=wrap(str(rows["panel"].iloc[0]), inches + 0.2), **labels, **limits)
+    ax.tick_params(labelbottom=True, labelleft=True)  # also where axes are shared
+    ax.xaxis.label.set_visible(True)
+    if own.get("missing"):
         ax.set(xticks=[], yticks=[])
-        ax.grid(False)
-        ax.text(0.5, 0.5, wrap(why, inches - 0.7), ha="center", va="center", transform=ax.transAxes, color="#666666")
+        text = wrap(own["missing"], inches - 0.2)
+        ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color="dimgrey")
+    elif ax.get_aspect() != 1:
+        ax.grid(axis="y")
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    if any(re.match("[A-Za-z]", name) for name in names) and 0.075 * len(" ".join(names)) > inches:
+        ax.tick_params(axis="x", rotation=90)
 
 
-def _row_texts(fig, profile: str, rows: pd.DataFrame, axes: dict, known: dict | None, height: float) -> float:
-    """Draw a profile's bold text and legend where they have room; height of its lines in inches."""
-    lines = sorted({line for line, _ in axes})
-    boxes = {place: (ax.get_window_extent(), ax.get_tightbbox()) for place, ax in axes.items()}
-    above = {line: max(full.y1 - box.y1 for (row, _), (box, full) in boxes.items() if row == line) / fig.dpi for line in lines}
-    below = {line: max(box.y0 - full.y0 for (row, _), (box, full) in boxes.items() if row == line) / fig.dpi for line in lines}
-    first, last = axes[min(axes)], axes[max(axes)]
-    title = wrap(str(profile), fig.get_figwidth(), TITLE * 1.1)
-    room = 0.19 * (1 + title.count("\n"))
-    _reserve(first, 1, above[lines[0]] + 0.03, room)
-    fig.text(0.01, 1, title, transform=_at(fig, first, above[lines[0]] + 0.05), fontweight="bold", fontsize=TITLE,
-             ha="left", va="bottom").set_in_layout(False)
-    extra = room + 0.05
-    entries = {} if known is None else _entries(rows, axes.values(), known)
-    if entries:
-        longest = max(map(len, entries))
-        per_line = max(int(fig.get_figwidth() / (0.6 + 0.075 * longest)), 1)
-        count = -(-len(entries) // per_line)
-        drop = below[lines[-1]] + 0.06
-        _reserve(last, 0, -drop, -0.17 * count - 0.05)
-        fig.legend(list(entries.values()), list(entries), loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=0,
-                   bbox_transform=_at(fig, last, -drop), ncols=-(-len(entries) // count),
-                   columnspacing=1.4).set_in_layout(False)
-        extra += 0.17 * count + 0.11
-    return extra + sum(height + above[line] + below[line] + 0.12 for line in lines)
-
-
-def _entries(rows: pd.DataFrame, axes, known: dict) -> dict:
-    """Legend handles of a profile by label: those of its axes, and seaborn's whose label occurs in its rows."""
-    entries = {}
-    for ax in axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
+def _finish_profile(grid: sns.FacetGrid, rows: pd.DataFrame, handles: dict):
+    """A profile's bold title, and room for its legend: (place, handle by label, columns), or None without one."""
+    axes = {where: grid.axes_dict[where] for where in sorted(set(zip(rows["line"], rows["column"])))}
+    first, last = min(axes), min(where for where in axes if where[0] == max(axes)[0])
+    # Empty lines make room: above the highest title of a panel for the profile's, below a label for the legend.
+    highest = max((ax for (line, _), ax in axes.items() if line == first[0]), key=lambda ax: ax.get_title().count("\n"))
+    title, lines = wrap(str(rows["profile"].iloc[0]), WIDTH, 1.1 * TITLE), 1 + highest.get_title().count("\n")
+    highest.set_title("\n" * (title.count("\n") + (2 if first[0] else 1)) + highest.get_title())
+    place = blended_transform_factory(grid.figure.transFigure, axes[first].transAxes)
+    up = ScaledTranslation(0, (9 + 1.2 * BODY * lines) / POINTS, grid.figure.dpi_scale_trans)
+    grid.figure.text(0.01, 1, title, transform=place + up, fontsize=TITLE, fontweight="bold").set_in_layout(False)
+    own = {label: handle for ax in axes.values() for handle, label in zip(*ax.get_legend_handles_labels())}
     here = {str(value) for column in rows.select_dtypes(exclude="number") for value in rows[column].unique()}
-    return {label: handle for label, handle in known.items() if label in here} | entries
-
-
-def _at(fig, ax, inches: float):
-    """Transform whose x is a share of the figure, whose y one of the axes, shifted up by ``inches``."""
-    return blended_transform_factory(fig.transFigure, ax.transAxes) + ScaledTranslation(0, inches, fig.dpi_scale_trans)
-
-
-def _reserve(ax, y: float, inches: float, height: float) -> None:
-    """An invisible box above (below, if ``height`` is negative) a place of the axes: the layout makes room for it."""
-    box = AnchoredOffsetbox("lower left" if height > 0 else "upper left", child=DrawingArea(1, abs(height) * POINTS),
-                            pad=0, borderpad=0, frameon=False, bbox_to_anchor=(0, y),
-                            bbox_transform=ax.transAxes + ScaledTranslation(0, inches, ax.figure.dpi_scale_trans))
-    ax.add_artist(box)
-
-
-def row_figures(frame: pd.DataFrame, heights, width: float = WIDTH):
-    """A figure with a subfigure a profile under a bold title; ``heights`` in inches, without titles.
-
-    Returns
-    -------
-    fig, list of (SubFigure, rows of the profile)
-    """
-    profiles = list(frame.groupby("profile", sort=False))
-    titles = [wrap(str(profile), width, TITLE * 1.1) for profile, _ in profiles]
-    heights = [height + 0.2 * (1 + title.count("\n")) for height, title in zip(heights, titles, strict=True)]
-    fig = plt.figure(figsize=(width, sum(heights)), layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
-    parts = fig.subfigures(len(profiles), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for part, title in zip(parts, titles, strict=True):
-        part.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=TITLE)
-    return fig, [(part, rows) for part, (_, rows) in zip(parts, profiles, strict=True)]
-
-
-def grid_axes(part, count: int, columns: int, **kwargs) -> list:
-    """``count`` axes in ``columns`` columns, the empty places of the last line left blank."""
-    columns = min(columns, count)
-    axes = part.subplots(-(-count // columns), columns, squeeze=False, **kwargs).ravel()
-    for unused in axes[count:]:
-        unused.remove()
-    return list(axes[:count])
+    entries = {label: handle for label, handle in (handles | own).items() if label in here or label not in handles}
+    if not entries:
+        return None
+    lines = -(-len(entries) // max(int(WIDTH / (0.6 + 0.075 * max(map(len, entries)))), 1))
+    axes[last].set_xlabel((axes[last].get_xlabel() or " ") + "\n" * (lines + 1))
+    return last, entries, -(-len(entries) // lines)
