@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers.attacks import frozen
 from helpers.checks import as_images, as_labels
 
 
@@ -28,27 +27,27 @@ class DecisionGrid(NamedTuple):
 
 
 def _exact(model):
-    """Return a float64 copy of the model, so that the original keeps its type, mode and gradients."""
+    """Return a float64 copy of the model in eval mode, so that the original keeps its type, mode and gradients."""
     model = copy.deepcopy(model)
-    return model.double().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
+    return model.double().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
+
+
+def _as_input(model, points):
+    """Return (N, 2) points as a float64 tensor on the model's device."""
+    first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
+    return torch.as_tensor(points, dtype=torch.float64, device=None if first is None else first.device)
 
 
 def _logits(model, points):
     """Return the float64 logits of (N, 2) points as an (N, K) array."""
-    with frozen(model), torch.no_grad():
-        logits = model(torch.as_tensor(points, dtype=torch.float64, device=_device(model)))
+    with torch.no_grad():
+        logits = model(_as_input(model, points))
     if logits.ndim != 2 or len(logits) != len(points) or logits.shape[1] < 2:
         raise ValueError(f"the model must map (N, 2) points to (N, K) logits, got {tuple(logits.shape)}.")
     logits = logits.double().cpu().numpy()
     if not np.isfinite(logits).all():
         raise ValueError("the model's logits are not finite on the unit square; did the training diverge?")
     return logits
-
-
-def _device(model):
-    parameters = model.parameters() if isinstance(model, torch.nn.Module) else iter(())
-    first = next(parameters, None)
-    return torch.device("cpu") if first is None else first.device
 
 
 def _as_points(points):
@@ -59,21 +58,8 @@ def _as_points(points):
     return points.detach().cpu().double().numpy()
 
 
-def _as_pair(pair, num_classes):
-    i, j = sorted(int(k) for k in pair)
-    if not 0 <= i < j < num_classes:
-        raise ValueError(f"a pair must name two classes in 0..{num_classes - 1}, got {tuple(pair)}.")
-    return i, j
-
-
 def decision_grid(model, resolution=200):
-    """Return predictions and logits on a `resolution` x `resolution` grid over the unit square.
-
-    Returns
-    -------
-    DecisionGrid
-        predictions (R, R), logits (R, R, K), axis (R,).
-    """
+    """Return the `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square."""
     if resolution < 2:
         raise ValueError(f"resolution must be at least 2, got {resolution}.")
     axis = np.linspace(0.0, 1.0, resolution)
@@ -90,13 +76,12 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
 
     Parameters
     ----------
-    model : callable
-        Maps (N, 2) points in the unit square to (N, K) logits.
+    model : callable, (N, 2) points in the unit square -> (N, K) logits
     pair : (int, int)
     resolution : int
         Points a side of the grid; a detail smaller than a cell is not seen.
     grid : DecisionGrid, optional
-        The model's `decision_grid`, if it is known already; `resolution` is then ignored.
+        The model's, if it is known already; `resolution` is then ignored.
 
     Returns
     -------
@@ -107,7 +92,9 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
     from contourpy import contour_generator
 
     grid = decision_grid(model, resolution) if grid is None else grid
-    i, j = _as_pair(pair, grid.logits.shape[-1])
+    i, j = sorted(int(k) for k in pair)
+    if not 0 <= i < j < grid.logits.shape[-1]:
+        raise ValueError(f"a pair must name two classes in 0..{grid.logits.shape[-1] - 1}, got {tuple(pair)}.")
     model = _exact(model)
     lines = contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0)
     pieces = []
@@ -115,7 +102,9 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
         line = _bisect(model, line, (i, j), len(grid.axis))
         line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
         if len(line) > 1:
-            pieces += _where_on_top(line, _margin(_logits(model, line), i, j))
+            logits = _logits(model, line)
+            others = np.delete(logits, (i, j), axis=1).max(axis=1, initial=-np.inf)
+            pieces += _where_on_top(line, logits[:, [i, j]].min(axis=1) - others)
     return pieces
 
 
@@ -140,12 +129,6 @@ def _bisect(model, line, pair, resolution, steps=40):
     if np.array_equal(line[0], line[-1]):
         moved[-1] = moved[0]
     return moved
-
-
-def _margin(logits, i, j):
-    """Return by how much the lower of z_i, z_j exceeds every other logit; infinite with two classes."""
-    others = np.delete(logits, (i, j), axis=1)
-    return np.minimum(logits[:, i], logits[:, j]) - others.max(axis=1, initial=-np.inf)
 
 
 def _where_on_top(line, margin):
@@ -182,12 +165,8 @@ def curvature(segments, spacing=0.02):
 
     The turning angles between chords of at least `spacing`, summed and divided by the length that they
     cover: 1/r for a circle of radius r, 0 for a line, and defined for the polygons of a ReLU network,
-    whose curvature sits in corners. Bends smaller than `spacing` are not seen.
-
-    Returns
-    -------
-    float
-        NaN without a boundary, or if every piece is shorter than two chords.
+    whose curvature sits in corners. Bends smaller than `spacing` are not seen. NaN without a boundary, or
+    if every piece is shorter than two chords.
     """
     turning = covered = 0.0
     for line in segments:
@@ -216,18 +195,7 @@ def thin(line, spacing):
 
 
 def distance(points, segments):
-    """Return the Euclidean distance of each point to a pair's boundary.
-
-    Parameters
-    ----------
-    points : (N, 2) floats in the unit square
-    segments : list of (n, 2) arrays
-        From `boundary_segments`.
-
-    Returns
-    -------
-    (N,) float64 array; infinite if there is no boundary.
-    """
+    """Return the Euclidean distance of each of (N, 2) points to a pair's boundary, (N,); infinite without one."""
     points = _as_points(points)
     nearest = np.full(len(points), np.inf)
     for line in segments:
@@ -247,10 +215,8 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
 
     Parameters
     ----------
-    model : callable
-        Maps (N, 2) points to (N, K) logits.
-    points : (N, 2) floats in the unit square
-    labels : (N,) integers
+    model : callable, (N, 2) points in the unit square -> (N, K) logits
+    points, labels : (N, 2) floats and (N,) integers
         The gradients are taken at the points of the two classes.
     pair : (int, int)
     towards : {"mean", "nearest"}
@@ -267,16 +233,24 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
     ValueError
         If a class of the pair has no point, both have the same mean, or `towards` is neither.
     """
+    if towards not in ("mean", "nearest"):
+        raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
     points = _as_points(points)
     labels = as_labels(labels, len(points)).numpy(force=True)
     i, j = sorted(pair)
     one, two = points[labels == i], points[labels == j]
     if not (len(one) and len(two)):
         raise ValueError(f"class {i} or {j} has no point, so there is no direction between them.")
-    directions = _directions(one, two, towards)
+    if towards == "mean":
+        directions = np.tile(one.mean(axis=0) - two.mean(axis=0), (len(one) + len(two), 1))
+        if not directions.any():
+            raise ValueError(f"classes {i} and {j} have the same mean, so there is no direction between them.")
+    else:
+        gaps = np.linalg.norm(one[:, None] - two, axis=2)
+        directions = np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
     model = _exact(model)
-    x = torch.as_tensor(np.concatenate([one, two]), device=_device(model)).requires_grad_()
-    with frozen(model), torch.enable_grad():
+    x = _as_input(model, np.concatenate([one, two])).requires_grad_()
+    with torch.enable_grad():
         logits = model(x)
         (gradient,) = torch.autograd.grad((logits[:, i] - logits[:, j]).sum(), x)
     gradient = gradient.cpu().numpy()
@@ -284,19 +258,6 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
     moving = sizes > 0
     cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
     return float(cosines.mean()) if moving.any() else float("nan")
-
-
-def _directions(one, two, towards):
-    """Return the direction to the other class at each point of the first class, then of the second, (N, 2)."""
-    if towards == "mean":
-        direction = one.mean(axis=0) - two.mean(axis=0)
-        if not direction.any():
-            raise ValueError("both classes have the same mean, so there is no direction between them.")
-        return np.tile(direction, (len(one) + len(two), 1))
-    if towards != "nearest":
-        raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
-    gaps = np.linalg.norm(one[:, None] - two, axis=2)
-    return np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
 
 
 def measure_boundaries(model, points, labels, resolution=200):

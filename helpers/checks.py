@@ -51,7 +51,7 @@ def as_labels(labels, num_images=None, num_classes=None):
 
 def as_confusion(confusion):
     """Return the row-normalised confusions, (K, K) or (S, K, K), of an array or of anything with `.confusion`."""
-    matrix = _finite(getattr(confusion, "confusion", confusion), "confusion matrix")
+    matrix = as_matrix(getattr(confusion, "confusion", confusion), "confusion matrix")
     sums = matrix.sum(axis=-1)
     if matrix.min() < 0 or not np.allclose(sums, 1.0, atol=1e-6):
         raise ValueError("the confusion matrix must be row-normalised (entries >= 0, rows that sum to 1); its rows sum "
@@ -61,16 +61,16 @@ def as_confusion(confusion):
 
 def as_cost(cost, num_classes):
     """Return the raw (K, K) values of a `CostMatrix`, tensor, DataFrame or array: >= 0, a diagonal of zeros."""
-    matrix = _finite(getattr(cost, "values", cost) if not isinstance(cost, torch.Tensor) else cost, "cost matrix")
+    matrix = as_matrix(getattr(cost, "values", cost) if not isinstance(cost, torch.Tensor) else cost, "cost matrix")
     if len(matrix) != num_classes or matrix.ndim != 2:
         raise ValueError(f"the cost matrix has {len(matrix)} classes, the confusions have {num_classes}.")
     if matrix.min() < 0 or np.diagonal(matrix).any() or not matrix.any():
-        raise ValueError("the cost matrix must be non-negative with a zero diagonal (a right answer costs nothing) "
-                         "and at least one positive entry.")
+        raise ValueError("the cost matrix must be non-negative, zero on the diagonal and positive somewhere else.")
     return matrix
 
 
-def _finite(values, what):
+def as_matrix(values, what):
+    """Return finite float64 values, (K, K) or (S, K, K) with K >= 2, or say what is wrong with `what`."""
     values = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values, dtype=np.float64)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2] or values.shape[-1] < 2:
         raise ValueError(f"the {what} must have shape (K, K) with K >= 2, got {values.shape}.")

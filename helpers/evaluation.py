@@ -64,34 +64,26 @@ def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
     """Evaluate `run.model` on a split of `run.dataset`, or find the answer of an earlier call beside the run.
 
-    The key of an answer hashes the attack's `describe()`, the split, the limit, the images and labels, and the
-    model's weights, so that a changed model or data set is evaluated afresh. A damaged file too. The batch size
-    is not hashed: a machine may choose its own.
+    An answer's key hashes the attack's `describe()`, the split, the limit, the images and labels, and the model's
+    weights, so that a changed model or data set is evaluated afresh. A damaged file too. The batch size is not
+    hashed: a machine may choose its own. Batch size, `allow_absent` and most errors are those of `evaluate`.
 
     Parameters
     ----------
     run : Run
         With .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder. Where .model
-        is None, an exported run without weights, the answer must be among those that were exported.
+        is None, an exported run without weights, a ValueError says so if this answer was not exported.
     attack : callable (model, x, y) -> x_adv, optional
         Its `describe()` must return a dict of plain JSON types; without that method, or with an
         `is_described` that is false (PGD on a loss of your own), nothing is kept.
     split : {"test", "validation"}
     limit : int, optional
         Evaluate a fixed class-stratified subset of this many images.
-    batch_size, allow_absent
-        As in `evaluate`.
 
     Returns
     -------
     Evaluation
         Its `seconds` are those of the original computation.
-
-    Raises
-    ------
-    ValueError
-        For an unknown split, a limit below the number of classes, an answer that was not exported, and whatever
-        `evaluate` refuses.
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
@@ -102,8 +94,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
         return _exported(run, about, is_kept)
     images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
     chosen = torch.from_numpy(stratified_subset(labels, limit))
-    images, labels = torch.as_tensor(images), torch.as_tensor(labels)
-    images, labels = images[chosen.to(images.device)], labels[chosen.to(labels.device)]
+    images, labels = (torch.as_tensor(one)[chosen.to(torch.as_tensor(one).device)] for one in (images, labels))
     if is_kept:
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
         if found := answers.find(run.folder, about, labels):
@@ -127,10 +118,7 @@ def _exported(run, wanted, is_kept):
 
 
 def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
-    """Return the model's logits on clean or attacked images, an (N, K) float32 tensor on the CPU.
-
-    Parameters and errors are those of `evaluate`; `labels` are needed by an attack only.
-    """
+    """Return the logits of clean or attacked images, (N, K) float32 on the CPU; only an attack needs the labels."""
     images = as_images(images)
     if attack is not None and labels is None:
         raise ValueError("an attack needs the labels; pass labels as well.")
@@ -147,10 +135,7 @@ def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
 
 
 def features(model, images, *, batch_size=None):
-    """Return `model.features(x)`, the input of the last linear layer, as an (N, D) float32 array.
-
-    This is the representation of Sec. 3.3 (footnote 3), drawn by t-SNE in Fig. 6.
-    """
+    """Return `model.features(x)`, the input of the last linear layer (Sec. 3.3, Fig. 6), as an (N, D) float32 array."""
     if not callable(getattr(model, "features", None)):
         raise ValueError(f"{type(model).__name__} has no features(x) method, hence no representation.")
     return _forward(model.features, model, as_images(images), batch_size=batch_size).flatten(1).numpy()
@@ -185,18 +170,14 @@ def stratified_subset(labels, limit, seed=0):
 def weighted_score(cost, confusion):
     """Return S = sum_ij c_ij m_ij, Eq. (7): the mean cost of an answer, summed over the true classes.
 
-    The paper takes M under the attack that maximises the Wasserstein loss, and prints S minus that of a
-    PGD-trained model; this is S itself.
+    The paper prints S minus that of a PGD-trained model; this is S itself.
 
     Parameters
     ----------
     cost : CostMatrix or (K, K) array
         Scaled to a maximum of 1 first, so that 0 <= S <= K for any metric.
     confusion : Evaluation, row-normalised (K, K) array M, or `intervals.Resample`
-
-    Returns
-    -------
-    float; an (S,) array for a Resample of S samples
+        The paper takes it under the attack that maximises the Wasserstein loss. Of a Resample S is an array.
     """
     confusion = as_confusion(confusion)
     cost = as_cost(cost, confusion.shape[-1])
