@@ -4,6 +4,7 @@ import pickle
 import socket
 import struct
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -150,6 +151,113 @@ def test_offline_the_message_says_which_file_to_put_where(tmp_path, name):
     message = str(error.value)
     assert all(part in message for part in (name, str(tmp_path), f"{name}.npz", load.OFFICIAL[name], "--data-root"))
     assert "\n" not in message
+
+
+def test_every_pixel_is_in_the_fingerprint_and_known_data_keep_their_old_one(tmp_path):
+    assert data.load("mnist5k").fingerprint == "55bd6e800110" and data.load("toy3").fingerprint == "44bb9e04c0e3"
+    digits = data.select_classes(data.load("mnist5k"), ("4", "9"))
+    assert digits.fingerprint == "1e1ccc21c12c"
+    write_npz(tmp_path, "mine", train=1000)
+    before = data.load("mine", tmp_path)
+    for field in ("x_train", "y_train", "x_test", "y_test"):
+        tensor = getattr(before, field).clone()
+        tensor.view(-1)[-3] = (tensor.view(-1)[-3] + 1) % 3
+        assert replace(before, **{field: tensor}).fingerprint != before.fingerprint, field
+
+
+def test_what_a_caller_does_to_his_data_reaches_no_later_load(tmp_path):
+    write_npz(tmp_path, "mine")
+    mine = data.load("mine", tmp_path)
+    assert data.load("mine", tmp_path) is mine  # no second copy of what is the same
+    mine.x_train.numpy()[5] = 0
+    again = data.load("mine", tmp_path)
+    assert again is not mine and again.x_train[5].any()
+
+
+def test_a_folder_is_read_again_when_an_image_is_added(tmp_path):
+    for part in ("train", "test"):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            Image.new("L", (16, 16)).save(tmp_path / part / name / "1.png")
+    assert len(data.load(tmp_path).y_train) == 2
+    Image.new("L", (16, 16), 9).save(tmp_path / "train" / "a" / "2.png")
+    assert len(data.load(tmp_path).y_train) == 3
+
+
+def folder_of(tmp_path, image, classes=("a", "b")):
+    for part in ("train", "test"):
+        for name in classes:
+            (tmp_path / part / name).mkdir(parents=True, exist_ok=True)
+            image.save(tmp_path / part / name / "1.png")
+    return tmp_path
+
+
+def test_images_of_sixteen_bits_and_with_transparent_parts(tmp_path):
+    deep = folder_of(tmp_path / "deep", Image.fromarray(np.full((16, 16), 20000, np.uint16)))
+    assert (data.load(deep).x_train == 78).all() and data.load(deep).in_channels == 1  # 20000 / 257 = 77.8
+    ink = np.zeros((16, 16, 4), np.uint8)
+    ink[4:8, :, 3] = 255  # black ink, black but transparent elsewhere
+    image = data.load(folder_of(tmp_path / "ink", Image.fromarray(ink, "RGBA"))).x_train[0]
+    assert image.shape == (1, 16, 16) and (image[0, 4:8] == 0).all() and (image[0, 8:] == 255).all()
+    grey = np.zeros((16, 16, 2), np.uint8)
+    assert (data.load(folder_of(tmp_path / "la", Image.fromarray(grey, "LA"))).x_train == 255).all()
+    with pytest.raises(ValueError, match=r"1\.png has pixels of type F"):
+        tif = folder_of(tmp_path / "f", Image.new("L", (16, 16)))
+        Image.fromarray(np.ones((16, 16), np.float32)).save(tif / "train" / "a" / "1.tif")
+        (tif / "train" / "a" / "1.tif").rename(tif / "train" / "a" / "1.png")
+        data.load(tif)
+
+
+def test_folders_that_hold_what_no_network_can_learn(tmp_path):
+    folder = folder_of(tmp_path, Image.new("L", (16, 16)))
+    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    (folder / "test" / ".ipynb_checkpoints").mkdir()
+    assert data.load(folder).classes == ("a", "b")
+    (folder / "test" / "c").mkdir()
+    with pytest.raises(ValueError, match="the class 'c', which .*train has not"):
+        data.load(folder)
+
+
+def test_a_damaged_image_is_named(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    folder = folder_of(tmp_path, Image.fromarray(pixels))
+    damaged = folder / "train" / "b" / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"b/1\.png cannot be read"):
+        data.load(folder)
+
+
+LABELS = np.arange(64) % 3
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"y_train": np.eye(3)[LABELS]}, "argmax"), ({"y_train": LABELS + 0.7}, "whole number"),
+    ({"classes": np.array(["c0", "c1", "c2"], object)}, "dtype=str"), ({"y_train": LABELS.astype(str)}, "whole number"),
+    ({"x_train": np.zeros((64, 16, 16), np.float32)}, "uint8"), ({"x_train": np.zeros((64, 256), np.uint8)}, "shape"),
+    ({"x_test": np.zeros((24, 16, 16, 3), np.uint8)}, "shape"), ({"x_test": np.zeros((24, 8, 8, 1), np.uint8)}, "shape"),
+])
+def test_npz_files_that_cannot_be_used_say_why(tmp_path, changes, words):
+    arrays = write_npz(tmp_path, "mine")
+    np.savez(tmp_path / "mine.npz", **{**vars(arrays), **changes})
+    with pytest.raises(ValueError, match=f"mine.npz.*{words}") as error:
+        data.load("mine", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_npz_files_as_keras_and_cifars_own_meta_file_make_them(tmp_path):
+    arrays = write_npz(tmp_path, "mine")
+    names = np.array([b"c0", b"c1", b"c2"])
+    np.savez(tmp_path / "mine.npz", **{**vars(arrays), "y_train": arrays.y_train[:, None].astype(float), "classes": names})
+    mine = data.load("mine", tmp_path)
+    assert mine.classes == ("c0", "c1", "c2") and mine.y_train.tolist() == arrays.y_train.tolist()
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+                                                (b"", "damaged"), (b"PK\x03\x04 cut short", "damaged|saved as text")])
+def test_files_that_are_no_npz(tmp_path, content, words):
+    (tmp_path / "mine.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=f"mine.npz.*({words})"):
+        data.load("mine", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "tiny-imagenet-200"])

