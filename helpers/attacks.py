@@ -17,7 +17,7 @@ MODES = ("eval", "train", "keep")
 
 
 class ZeroGradientWarning(UserWarning):
-    """Some images had a gradient of exactly zero: the attack could not move them and robustness may be overrated."""
+    """Some images had no usable gradient (zero, or NaN): the attack could not move them, robustness may be overrated."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class AttackCounters:
 
     @property
     def zero_gradient_rows(self):
-        """Images whose gradient was exactly zero in at least one step."""
+        """Images whose gradient was exactly zero, or not finite, in at least one step."""
         return 0 if self._zero is None else int(self._zero)
 
 
@@ -76,15 +76,20 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     ValueError
         For images outside [0, 1] or of integer type, labels that do not fit, eps < 0, an unknown norm or mode.
     """
-    _validate(x, y, eps, step_size, steps, norm, restarts, mode, check)
-    x = x.detach()
+    validate(x, y, eps, norm, check)
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}: one of {', '.join(MODES)}")
+    if steps < 0 or restarts < 1 or (steps and eps and not 0 < step_size < math.inf):
+        raise ValueError(f"steps = {steps}, restarts = {restarts}, step_size = {step_size}: steps must be >= 0, "
+                         "restarts >= 1 and step_size > 0 and finite")
     if eps == 0 or len(x) == 0:
-        return x.clone()
+        return x.detach().clone()
     own = counters is None
     counters = AttackCounters() if own else counters
     best, best_loss = None, None
-    # A caller who only evaluates may have switched gradients off.
-    with frozen(model, mode), torch.enable_grad():
+    # A caller who only evaluates may have switched gradients off, or forbidden them.
+    with torch.inference_mode(False), torch.enable_grad(), frozen(model, mode):
+        x = x.clone() if x.is_inference() else x.detach()
         for _ in range(restarts):
             adversarial = _start(x, start, eps, norm, random_start, generator)
             adversarial = _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters)
@@ -97,8 +102,8 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
             best = adversarial if best is None else torch.where(_rows(better, x), adversarial, best)
             best_loss = value if best_loss is None else torch.where(better, value, best_loss)
     if own and (zero := counters.zero_gradient_rows):
-        warnings.warn(f"{zero} of {counters.images} images met a gradient of exactly zero during PGD: the network may "
-                      "be saturated there; try losses.margin_loss as a check", ZeroGradientWarning, stacklevel=2)
+        warnings.warn(f"{zero} of {counters.images} images met no gradient (zero or NaN) during PGD: the network "
+                      "may be saturated there; try losses.margin_loss as a check", ZeroGradientWarning, stacklevel=2)
     return best
 
 
@@ -113,7 +118,7 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
         gradient, = torch.autograd.grad(loss(model(adversarial), y).sum(), adversarial)
         adversarial = adversarial.detach()
         peak = gradient.abs().flatten(1).amax(dim=1)
-        zero |= peak == 0
+        zero |= ~((peak > 0) & (peak < torch.inf))  # NaN included
         if norm == "linf":
             adversarial.add_(gradient.sign(), alpha=step_size)
             torch.clamp(adversarial, lower, upper, out=adversarial)
@@ -126,7 +131,8 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
 def _step_l2_(adversarial, gradient, peak, x, eps, step_size):
     """A step of length `step_size` along the gradient, projected, in place; `peak` is its largest entry in a row."""
     # Scaled first: the squares of a confident network's gradient are 0 in float32, its direction is not.
-    gradient = gradient / _rows(torch.where(peak == 0, 1, peak), x)
+    usable = (peak > 0) & (peak < torch.inf)
+    gradient = torch.where(_rows(usable, x), gradient / _rows(torch.where(usable, peak, 1), x), 0)
     adversarial.addcmul_(gradient, _rows(step_size / gradient.flatten(1).norm(dim=1).clamp_min(1), x))
     project_l2_(adversarial, x, eps).clamp_(0, 1)
 
@@ -235,15 +241,20 @@ def _rows(values, like):
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _validate(x, y, eps, step_size, steps, norm, restarts, mode, check):
-    for what, value, known in (("norm", norm, NORMS), ("mode", mode, MODES)):
-        if value not in known:
-            raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
+def validate(x, y, eps, norm, check=True):
+    """Refuse what no attack can use; ``check`` also reads the images' values, which makes a GPU wait.
+
+    Raises
+    ------
+    ValueError
+    """
+    if norm not in NORMS:
+        raise ValueError(f"unknown norm {norm!r}: one of {', '.join(NORMS)}")
     if not (eps >= 0 and math.isfinite(eps)):
         raise ValueError(f"eps = {eps} is no radius: give a finite eps >= 0, in units of the input (4 / 255, say)")
-    if steps < 0 or restarts < 1 or (steps and eps and not step_size > 0):
-        raise ValueError(f"steps = {steps}, restarts = {restarts}, step_size = {step_size}: steps must be >= 0, "
-                         "restarts >= 1 and step_size > 0")
+    if norm == "linf" and eps > 1:
+        raise ValueError(f"eps = {eps:g} is more than the whole range of a pixel: eps is in units of the input, "
+                         f"[0, 1]; is {eps:g} / 255 meant?")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype} cannot be perturbed: convert them to float in [0, 1] "
                          "(helpers.data.to_float)")

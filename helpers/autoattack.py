@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from helpers.attacks import NORMS, frozen
+from helpers import losses
+from helpers.attacks import frozen, validate
 
 FEWEST_CLASSES = 4  # the loss of APGD-T is scaled by the gap to the fourth largest logit
 MOST_TARGETS = 9
@@ -43,9 +44,16 @@ class AutoAttack:
         ImportError
             Without the package torchattacks.
         ValueError
-            For an unknown norm, fewer than four classes, or points instead of images.
+            For what `attacks.pgd` refuses, fewer than four classes, or points instead of images.
         """
-        x, best = x.detach(), x.detach().clone()
+        validate(x, y, self.eps, self.norm)
+        with torch.inference_mode(False):
+            return self._attack(model, x.clone() if x.is_inference() else x.detach(), y)
+
+    def _attack(self, model, x, y):
+        best = x.clone()
+        if self.eps == 0 or len(x) == 0:
+            return best
         # The parts seed the global generators, which belong to the caller.
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model):
             left = torch.arange(len(x), device=x.device)
@@ -68,12 +76,11 @@ class AutoAttack:
 
     def _parts(self, model, x):
         import torchattacks
-        if self.norm not in NORMS:
-            raise ValueError(f"unknown norm {self.norm!r}: one of {', '.join(NORMS)}")
         if x.ndim != 4:
             raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
         with torch.no_grad():
-            classes = model(x[:1]).shape[1]
+            logits = model(x[:1])
+        classes = logits.shape[1]
         if classes < FEWEST_CLASSES:
             raise ValueError(f"AutoAttack needs at least {FEWEST_CLASSES} classes, the model has {classes}: "
                              "attack it by PGD with restarts")
@@ -95,4 +102,6 @@ class AutoAttack:
     @staticmethod
     def _right(model, x, y):
         with torch.no_grad():
-            return model(x).argmax(dim=1) == y
+            logits = model(x)
+        losses.check(logits, y)
+        return logits.argmax(dim=1) == y

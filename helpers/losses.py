@@ -25,7 +25,7 @@ def cross_entropy(logits, labels):
     ValueError
         For K < 2, shapes that do not fit, labels that are not integers or outside 0..K-1.
     """
-    _check(logits, labels)
+    check(logits, labels)
     return F.cross_entropy(logits, labels.long(), reduction="none")
 
 
@@ -79,6 +79,9 @@ class WassersteinLoss:
         if not lam > 0:
             raise ValueError(f"lam = {lam} must be > 0: the entropy term is divided by it (inf switches it off)")
         self.cost, self.p, self.lam = cost, float(p), float(lam)
+        if torch.is_tensor(cost) and cost.requires_grad:
+            raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or write "
+                             "Eq. (5) with torch operations to learn a cost")
         if torch.is_tensor(cost):
             # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing.
             self._exact = torch.where(cost == 0, torch.zeros_like(cost), cost.pow(self.p))
@@ -97,7 +100,7 @@ class WassersteinLoss:
         self._scale = 1 / (self.lam * math.log(max(len(self.power), 2)))
 
     def __call__(self, logits, labels):
-        _check(logits, labels)
+        check(logits, labels)
         classes = logits.shape[1]
         if self.power.shape[0] != classes:
             raise ValueError(f"the cost matrix is for {self.power.shape[0]} classes, the logits have {classes}: "
@@ -105,7 +108,7 @@ class WassersteinLoss:
         if self.power.dtype != logits.dtype or self.power.device != logits.device:
             # Always from the original: a float32 call must not round what a float64 call reads next.
             self.power = self._exact.to(logits.device, logits.dtype)
-        return _TransportPlusEntropy.apply(logits, labels, self.power, self._scale)
+        return _TransportPlusEntropy.apply(logits, labels, self.power, self._scale)[0]
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
@@ -122,26 +125,31 @@ class _TransportPlusEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits, labels, power, scale):
+    def forward(logits, labels, power, scale):
         q = logits.softmax(dim=1)
         weight = power.index_select(0, labels)
         if scale:
             # log q without a second pass of exponentials: the largest probability is at least 1 / K.
             log_sum = logits.amax(dim=1, keepdim=True).sub_(q.amax(dim=1, keepdim=True).log_())
             weight.add_(logits - log_sum, alpha=scale)
-        ctx.save_for_backward(logits)
-        ctx.rest = labels, power, scale, q, weight
-        return torch.linalg.vecdot(q, weight)
+        return torch.linalg.vecdot(q, weight), q, weight
 
     @staticmethod
-    def backward(ctx, gradient):
-        labels, power, scale, q, weight = ctx.rest
+    def setup_context(ctx, inputs, output):
+        logits, labels, power, ctx.scale = inputs
+        _, q, weight = output
+        ctx.mark_non_differentiable(q, weight)
+        ctx.save_for_backward(logits, labels, power, q, weight)
+
+    @staticmethod
+    def backward(ctx, gradient, *_):
+        logits, labels, power, q, weight = ctx.saved_tensors
         if not torch.is_grad_enabled():
             result = torch._softmax_backward_data(weight, q, 1, q.dtype).mul_(gradient[:, None])
         else:
             # Somebody differentiates twice: what was saved is cut off from the logits, so it is computed again.
-            log_q = ctx.saved_tensors[0].log_softmax(dim=1)
-            q, weight = log_q.exp(), power.index_select(0, labels) + scale * log_q
+            log_q = logits.log_softmax(dim=1)
+            q, weight = log_q.exp(), power.index_select(0, labels) + ctx.scale * log_q
             result = q * (weight - (q * weight).sum(dim=1, keepdim=True)) * gradient[:, None]
         return result, None, None, None
 
@@ -158,7 +166,7 @@ def margin_loss(logits, labels):
     -------
     Tensor, shape (N,)
     """
-    _check(logits, labels)
+    check(logits, labels)
     right = logits.gather(1, labels[:, None])
     wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     return wrong - right[:, 0]
@@ -179,10 +187,13 @@ def _digest(tensor):
     return hashlib.sha256(tensor.detach().cpu().double().numpy().tobytes()).hexdigest()[:12]
 
 
-def _check(logits, labels):
-    """Reject what would otherwise fail later or, worse, broadcast."""
+def check(logits, labels):
+    """Refuse what would otherwise fail later or, worse, broadcast: a ValueError says what was expected."""
     if torch.compiler.is_compiling():
         return
+    if not torch.is_tensor(logits):
+        raise ValueError(f"the model must return logits (N, K), not a {type(logits).__name__}: wrap it, as in "
+                         "lambda x: model(x)[0]")
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"logits have shape {tuple(logits.shape)}: expected (N, K) with K >= 2 classes")
     if labels.shape != logits.shape[:1] or labels.dtype not in (torch.int64, torch.int32):

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules import module as every_module
 
 
 class Normalize(nn.Module):
@@ -28,17 +29,6 @@ class Normalize(nn.Module):
         return (x - self.mean) * self.inv_std
 
 
-class BatchNormReLU(nn.BatchNorm2d):
-    """Batch normalisation followed by a ReLU, one pass over memory less when nothing is to be learned."""
-
-    def forward(self, x):
-        if not _frozen(self, x):
-            # In place: no gradient needs what batch normalisation returned, and memory is what the CPU waits for.
-            return torch.relu_(super().forward(x))
-        scale, shift = _affine(self)
-        return torch.relu_(torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)))
-
-
 class Block(nn.Module):
     """Pre-activation residual block: BN-ReLU-conv-BN-ReLU-conv, with a 1x1 shortcut where shapes change.
 
@@ -47,36 +37,58 @@ class Block(nn.Module):
 
     def __init__(self, channels_in, channels, stride):
         super().__init__()
-        self.bn1 = BatchNormReLU(channels_in)
+        self.bn1 = nn.BatchNorm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn2 = BatchNormReLU(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         same = stride == 1 and channels_in == channels
         self.shortcut = None if same else nn.Conv2d(channels_in, channels, 1, stride, bias=False)
 
     def forward(self, x):
-        h = self.bn1(x)
+        h = normalized(self.bn1, x)
         shortcut = x if self.shortcut is None else self.shortcut(h)
-        return self.conv2(self._middle(h)).add_(shortcut)
+        if plain(self.conv1, nn.Conv2d) and fixed(self.bn2, h):
+            # In a frozen network the normalisation goes into the weights of the convolution.
+            scale, shift = affine(self.bn2)
+            conv = self.conv1
+            h = torch.relu_(F.conv2d(h, conv.weight * scale.view(-1, 1, 1, 1), shift, conv.stride, conv.padding))
+        else:
+            h = normalized(self.bn2, self.conv1(h))
+        h = self.conv2(h)
+        return h.add_(shortcut) if plain(self.conv2, nn.Conv2d) else h + shortcut
 
-    def _middle(self, h):
-        """conv1, bn2 and ReLU; in a frozen network the normalisation goes into the weights of the convolution."""
-        if not _frozen(self.bn2, h):
-            return self.bn2(self.conv1(h))
-        scale, shift = _affine(self.bn2)
-        conv = self.conv1
-        return torch.relu_(F.conv2d(h, conv.weight * scale.view(-1, 1, 1, 1), shift, conv.stride, conv.padding))
+
+def normalized(bn, x):
+    """ReLU after a BatchNorm layer, one pass over memory less when nothing is to be learned."""
+    if not fixed(bn, x):
+        h = bn(x)
+        # In place: no gradient needs what batch normalisation returned, and memory is what the CPU waits for.
+        return torch.relu_(h) if plain(bn, nn.BatchNorm2d) else torch.relu(h)
+    scale, shift = affine(bn)
+    return torch.relu_(torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)))
 
 
-def _frozen(bn, x):
+def fixed(bn, x):
     """Whether batch normalisation is a fixed affine map that needs no gradient of its own: during attacks (which
     freeze the network) and without gradients.  Its backward pass was measured to cost as much as a convolution's.
-    Not in bfloat16, where the scale would be rounded.
+    Not in bfloat16, where the scale would be rounded, and not while a tracer asks for one graph.
     """
-    return not bn.training and x.dtype == torch.float32 and not (torch.is_grad_enabled() and bn.weight.requires_grad)
+    return (plain(bn, nn.BatchNorm2d) and not bn.training and x.dtype == torch.float32 and not torch.jit.is_tracing()
+            and not (torch.is_grad_enabled() and bn.weight.requires_grad))
 
 
-def _affine(bn):
+def plain(module, kind):
+    """Whether a layer is what it was built as and nobody listens to it: then it need not be called.
+
+    Pruning, weight normalisation, Grad-CAM and operation counters come as hooks, parametrizations as other classes.
+    """
+    return type(module) is kind and not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        or every_module._global_forward_hooks or every_module._global_forward_pre_hooks
+        or every_module._global_backward_hooks or every_module._global_backward_pre_hooks)
+
+
+def affine(bn):
     """Scale and shift, each of shape (C,), that a BatchNorm layer applies in eval mode."""
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
     return scale, bn.bias - bn.running_mean * scale
@@ -97,7 +109,7 @@ class WideResNet(nn.Module):
                 layers.append(Block(channels, wide, stride if block == 0 else 1))
                 channels = wide
         self.blocks = nn.Sequential(*layers)
-        self.bn = BatchNormReLU(channels)
+        self.bn = nn.BatchNorm2d(channels)
         self.classifier = nn.Linear(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -111,7 +123,7 @@ class WideResNet(nn.Module):
             raise ValueError(f"images of {x.shape[-2]} x {x.shape[-1]} pixels are too small for this Wide-ResNet, "
                              f"which halves them again and again: give {smallest} x {smallest} or larger")
         h = self.blocks(self.stem(self.normalize(x)))
-        return self.bn(h).mean(dim=(2, 3))
+        return normalized(self.bn, h).mean(dim=(2, 3))
 
     def forward(self, x):
         return self.classifier(self.features(x))
@@ -151,7 +163,7 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None, *
     width : int >= 1
         Widening factor k: the three groups have 16 k, 32 k and 64 k channels.
     num_classes : int >= 2
-    in_channels : 1 or 3
+    in_channels : int >= 1
     mean, std : sequences of `in_channels` floats, optional
         Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
     stem_stride : 1 or 2
@@ -160,7 +172,8 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None, *
 
     Returns
     -------
-    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16 stem_stride
+    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16 stem_stride.  Its weights
+        lie in channels_last; ``.to(memory_format=torch.contiguous_format)`` undoes that, for torch's pruning, say.
 
     Raises
     ------
@@ -176,10 +189,12 @@ def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None, *
     if stem_stride not in (1, 2):
         raise ValueError(f"the first convolution has the stride {stem_stride}: it must be 1 or 2")
     _check_classes(num_classes)
-    if in_channels not in (1, 3):
-        raise ValueError(f"images of {in_channels} channels are not supported: 1 (grey) or 3 (colour)")
+    if in_channels < 1:
+        raise ValueError(f"images have {in_channels} channels: give 1 (grey), 3 (colour) or more")
     mean, std = _per_channel("mean", mean, in_channels), _per_channel("std", std, in_channels)
-    return WideResNet(depth, width, num_classes, in_channels, mean, std, stem_stride)
+    # Convolutions run faster on it: in their memory the channels of a pixel lie side by side.
+    network = WideResNet(depth, width, num_classes, in_channels, mean, std, stem_stride)
+    return network.to(memory_format=torch.channels_last)
 
 
 def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
