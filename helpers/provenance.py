@@ -1,7 +1,5 @@
-"""Where a number comes from: commit, device, versions, and a digest of the source that decides it."""
-import ast
+"""Where a number comes from: commit, device, versions."""
 import datetime
-import hashlib
 import os
 import platform
 import subprocess
@@ -11,11 +9,6 @@ from pathlib import Path
 import torch
 
 PACKAGE = Path(__file__).resolve().parent
-# The files that decide what is answered under an attack, and what a config trains.
-DECIDES = {"evaluation": ("losses.py", "attacks.py", "autoattack.py", "models.py", "evaluation.py"),
-           "training": ("losses.py", "attacks.py", "models.py", "data/augment.py", "data/split.py", "training/loop.py")}
-# Digests of sources that give the same numbers, a line each: what tests/test_golden.py proved when it was added.
-EQUIVALENT = PACKAGE / "equivalent_sources.txt"
 
 
 def provenance(device=None):
@@ -54,45 +47,3 @@ def _git(root, *words):
     # A hook or a rebase exports GIT_DIR, which would name another repository.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=clean).stdout.strip()
-
-
-@cache
-def source_digest(kind):
-    """A digest of the source that decides a number: its syntax trees without docstrings and comments.
-
-    Parameters
-    ----------
-    kind : "evaluation" or "training"
-
-    Returns
-    -------
-    str, 12 hexadecimal digits
-    """
-    return digest_of([PACKAGE / name for name in DECIDES[kind]])
-
-
-def digest_of(paths):
-    """The digest of some Python files, see `source_digest`."""
-    digest = hashlib.sha256()
-    for path in paths:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                del body[0]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:12]
-
-
-def same_source(digest, kind):
-    """Whether a number made by the source with this digest is one that today's source makes.
-
-    Parameters
-    ----------
-    digest : str or None; None stands for the time before there were digests, commit ad5b6f9
-    kind : "evaluation" or "training"
-    """
-    if digest == source_digest(kind):
-        return True
-    known = {tuple(line.split()[:2]) for line in EQUIVALENT.read_text().splitlines() if not line.startswith("#")}
-    return {(kind, digest or "ad5b6f9"), (kind, source_digest(kind))} <= known
