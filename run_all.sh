@@ -10,6 +10,26 @@ log=$repo/.install.log
 say() { printf '%s\n' "$*" >&2; }
 die() { say "run_all.sh: $*"; exit 1; }
 
+usage() {
+  cat <<'END'
+Usage: ./run_all.sh [options]
+
+Sets itself up (the first time), runs the notebooks in order, and writes results/<profile>/.
+
+  --profile NAME|FILE  smoke, quick (default), reduced, paper, ... or the path of a YAML file
+  --data-root DIR      folder that holds the data sets (see README.md: Data)
+  --results DIR        where results are written (default: results/ in this repository)
+  --only 01,05         run only these notebooks
+  --from 03            run this notebook and those after it
+  --keep-going         go on with the next notebook after one has failed
+  --lab [ARGS]         open JupyterLab on notebooks/; ARGS go to it
+  --test [ARGS]        run ruff and pytest; ARGS go to pytest
+  --help               print this
+
+Exit status: 0 everything ran; 1 a notebook, a test or the set-up failed; 2 bad option or profile; 130 Ctrl-C.
+END
+}
+
 # What .venv was made for: this place and Python on the first line, the pins on the second.
 wanted_stamp() {
   printf '%s, %s\n' "$repo" "$("$venv/bin/python" -V 2>&1)"
@@ -57,7 +77,7 @@ set_up() {
   exec 9>&-
 }
 
-[[ ${1:-} != --help && ${1:-} != -h ]] || { cat -- "$runner/usage.txt"; exit; }
+[[ ${1:-} != --help && ${1:-} != -h ]] || { usage; exit; }
 
 mode=run
 case ${1:-} in --lab | --test) mode=${1#--}; shift ;; esac
