@@ -1,25 +1,26 @@
 """What a plan measures of a run after training: which attacks, in what time."""
+import json
 import sys
 import time
 
 import pytest
 
-from helpers import attacks, training
+from helpers import answers, attacks, evaluation, training
 from helpers.autoattack import AutoAttack
-from helpers.paper import section5
-from helpers.training import export
-from helpers.training.__main__ import main
-from helpers.training.plan import read_plan
+from helpers.training import __main__ as command
+from helpers.training.plan import evaluate_planned, planned_attacks, read_plan
+
+main = command.main
 
 
 @pytest.mark.parametrize("text, said", [
     ("evaluate: {radius: 4}", "no setting 'radius'"), ("evaluate: {eps: 4}", "give a list of numbers"),
-    ("evaluate: {eps: [-1]}", "give a list of numbers"), ("evaluate: {steps: 0}", "an integer >= 1"),
-    ("evaluate: {images: all}", "an integer >= 0"),
+    ("evaluate: {eps: [-1]}", "give a list of numbers"), ("evaluate: {powers: [p]}", "powers = .* a list of numbers"),
+    ("evaluate: {steps: 0}", "an integer >= 1"), ("evaluate: {images: all}", "an integer >= 0"),
     ("evaluate: [4]", "must be a mapping")])
 def test_wrong_settings_of_evaluate_are_refused(tmp_path, text, said):
     path = tmp_path / "plan.yaml"
-    path.write_text(f"runs: [{{data: toy3, epochs: 1, lr: 0.1}}]\n{text}\n")
+    path.write_text(f"models: [{{data: toy3, epochs: 1, lr: 0.1}}]\n{text}\n")
     with pytest.raises(ValueError, match=said):
         read_plan(path)
 
@@ -31,98 +32,91 @@ def trained(stripes, tmp_path, **settings):
                           progress=False)
 
 
+def kept(folder):
+    """(images, loss of the attack or "") of what was evaluated, in order."""
+    return sorted((len(answer.labels), (about["attack"] or {}).get("loss", "")) for about, answer in answers.kept(folder))
+
+
 def test_a_run_is_attacked_with_the_radii_of_the_plan_that_it_knows(stripes, tmp_path):
-    settings = {"eps": [8.0, 16.0], "steps": 3, "metric": [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}
-    runs = {"pgd": {"method": "pgd"}, "wpgd": {"method": "wpgd", "p": 2.5, "cost": settings["metric"]},
-            "other": {"method": "pgd", "eps": 4.0}, "ce": {"method": "ce"}}
-    told = {name: section5.planned_attacks(trained(stripes, tmp_path, **own), **settings) for name, own in runs.items()}
+    settings = {"eps": [8.0, 16.0], "steps": 3, "metric": [[0, 1, 2], [1, 0, 1], [2, 1, 0]], "powers": [1, 2.5]}
+    runs = {"pgd": {"method": "pgd"}, "wpgd": {"method": "wpgd", "p": 10.0, "cost": settings["metric"]},
+            "other": {"method": "pgd", "eps": 4.0}, "ce": {"method": "ce"}, "l2": {"method": "pgd", "norm": "l2"}}
+    told = {name: planned_attacks(trained(stripes, tmp_path, **own), **settings) for name, own in runs.items()}
     told = {name: [attack.describe() for attack in several] for name, several in told.items()}
     assert told["ce"] == [], "validated without an attack"
     assert {round(one["eps"] * 255) for one in told["other"]} == {4}
-    for name in ("pgd", "wpgd"):
+    for name in ("pgd", "wpgd", "l2"):
         plain = [round(one["eps"] * 255) for one in told[name] if one["loss"] == "cross_entropy"]
         assert plain == [8, 16]
         assert {round(one["eps"] * 255) for one in told[name] if one["loss"] != "cross_entropy"} == {8}
         assert all(one["steps"] == 3 for one in told[name]) and len({str(one) for one in told[name]}) == len(told[name])
-    powers = {name: {one["p"] for one in told[name] if one["loss"] == "wasserstein"} for name in told}
-    assert powers["pgd"] == {0.0, 1.0} and powers["wpgd"] == {2.5, 1.0}
+        assert {one["norm"] for one in told[name]} == {"l2" if name == "l2" else "linf"}
+        assert sorted((one["p"], one["seed"]) for one in told[name] if one["loss"] == "wasserstein") == (
+            [(1.0, 0), (1.0, 1), (10.0, 0)] if name == "wpgd" else [(0.0, 0), (1.0, 0), (1.0, 1), (2.5, 0)])
     pair = trained(stripes, tmp_path, method="pgd", classes=["c0", "c1"])
-    assert [one.describe()["loss"] for one in section5.planned_attacks(pair, **settings)] == ["cross_entropy"] * 2
-    digits = section5.planned_attacks(trained(stripes, tmp_path, method="pgd"), eps=[8.0], metric="wordnet:path")
+    assert [one.describe()["loss"] for one in planned_attacks(pair, **settings)] == ["cross_entropy"] * 2
+    digits = planned_attacks(trained(stripes, tmp_path, method="pgd"), eps=[8.0], metric="wordnet:path")
     assert [one.describe()["loss"] for one in digits] == ["cross_entropy"], "a metric that does not know the classes"
 
 
 def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path):
     run = trained(stripes, tmp_path, method="pgd")
     run.metrics["seconds"] = 1e6
-    assert not section5.evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=2)
-    assert len(export.confusions(run.folder)) == 1, "clean images cost next to nothing"
-    assert section5.evaluate_planned(run, None, eps=[8.0], steps=2)
-    assert [one["images"] for one in export.confusions(run.folder)] == [24, 24], "all test images"
-    assert [one["attack"] is None for one in export.confusions(run.folder)] == [True, False]
+    assert not evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=2)
+    assert kept(run.folder) == [(24, "")], "clean images cost next to nothing"
+    assert evaluate_planned(run, None, eps=[8.0], steps=2)
+    assert kept(run.folder) == [(24, ""), (24, "cross_entropy")], "all test images"
 
 
 def test_what_time_did_not_allow_is_exported_and_said(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(section5, "evaluate_planned", lambda run, deadline, **settings: asked.append(settings))
-    (tmp_path / "plan.yaml").write_text("runs: [{data: toy3, network: mlp-8, epochs: 1, lr: 0.1, val_size: 90}]\n"
+    monkeypatch.setattr(command, "evaluate_planned", lambda run, deadline, **settings: asked.append(settings))
+    (tmp_path / "plan.yaml").write_text("models: [{data: toy3, network: mlp-8, epochs: 1, lr: 0.1, val_size: 90}]\n"
                                         "evaluate: {eps: [8], steps: 2}\n")
     status = main([str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs"), "--export", str(tmp_path / "out"),
                    "--budget-minutes", "5"])
     out = capsys.readouterr().out
     assert status == 3 and "exported to" in out and "not yet attacked by all" in out
-    assert asked == [{"eps": [8.0], "steps": 2, "autoattack": 0}]
+    assert asked == [{"eps": [8], "steps": 2, "autoattack": 0}]
 
 
 def test_the_notebooks_find_what_a_plan_evaluated(stripes, tmp_path, monkeypatch):
     run = trained(stripes, tmp_path, method="pgd")
-    attack = attacks.PGD(8 / 255, steps=2)
-    models = section5.Models({"cifar10": attack}, limit=12)
-    models.add("cifar10", "W-16-10", run)
-    section5.evaluate_planned(run, images=12, eps=[8.0], steps=2)
-    monkeypatch.setattr("helpers.evaluation.cached.evaluate", None)
-    natural, attacked = models.errors("cifar10", "W-16-10", "pgd")
-    assert len(natural[0].labels) == len(attacked[0].labels) == 12
+    evaluate_planned(run, images=12, eps=[8], steps=2)
+    monkeypatch.setattr(evaluation, "evaluate", None)
+    for attack in (None, attacks.PGD(8 / 255, steps=2)):
+        assert len(evaluation.evaluate_run(run, attack, limit=12).labels) == 12
 
 
 # --- AutoAttack -------------------------------------------------------------------------------------------------
 
 PLAN = """
-defaults: {data: mnist5k, network: W-10-1, epochs: 1, lr: 0.05, train_size: 64, val_size: 20, val_eps: 8, val_steps: 1,
-           method: pgd, eps: 8, steps: 1}
-runs: [{}, {autoattack: 10, minutes: 1}]
+recipe: {data: mnist5k, network: W-10-1, epochs: 1, lr: 0.05, train_size: 64, val_size: 20, val_eps: 8, val_steps: 1,
+         method: pgd, eps: 8, steps: 1}
+models: [{panel: x}, {panel: y}, {autoattack: 10, minutes: 1}]
 evaluate: {eps: [8], steps: 2, images: 20}
 """
 
 
-def test_a_plan_audits_a_run_by_autoattack_and_the_table_finds_it(tmp_path, monkeypatch, capsys):
+def test_a_plan_audits_a_run_by_autoattack_and_knows_it_later(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(AutoAttack.__init__, "__defaults__", ("linf", 1, 2, 0))
     (tmp_path / "plan.yaml").write_text(PLAN)
     words = [str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs")]
     assert main(words) == 0
-    assert "AutoAttack on 10 images  ~1 min" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "[1/2]" in out and "[2/2]" in out, "two models of one run are trained, and told, once"
+    assert "AutoAttack on 10 images  ~1 min" in out
     assert main([*words, "--list"]) == 0
     assert "AutoAttack on 10 images  done" in capsys.readouterr().out
-    run, = training.find(tmp_path / "runs")
-    kept = export.confusions(run)
-    assert sorted((one["images"], (one["attack"] or {}).get("loss", "")) for one in kept) == [
-        (10, ""), (10, "autoattack"), (10, "cross_entropy"), (20, ""), (20, "cross_entropy")]
-    run = training.train(read_plan(tmp_path / "plan.yaml").runs[0].config, store=tmp_path / "runs", progress=False)
-    monkeypatch.setattr("helpers.evaluation.cached.evaluate", None)
-    table = section5.audit_table([run], eps=8, steps=2, audit={"images": 10, "steps": 1, "queries": 2})
-    row, = table.to_dict("records")
-    found = {(one["images"], (one["attack"] or {}).get("loss", "")): one["error"] for one in kept}
-    assert (row["images"], row["NE"], row["AE PGD"]) == (10, found[10, ""], found[10, "cross_entropy"])
-    assert row["AE AutoAttack"] == found[10, "autoattack"]
-    assert row["missed"] == pytest.approx(row["AE AutoAttack"] - row["AE PGD"])
-    nothing = section5.audit_table([run], eps=8, audit={"images": 0})
-    assert nothing.empty and set(nothing) <= set(table)
-    assert section5.formatted(nothing, {"model": "model", "missed": "missed by PGD"}).empty
+    folder, = training.find(tmp_path / "runs")
+    assert kept(folder) == [(10, ""), (10, "autoattack"), (10, "cross_entropy"), (20, ""), (20, "cross_entropy")]
+    strong, = (about["attack"] for about, _ in answers.kept(folder) if "autoattack" in json.dumps(about))
+    assert strong == AutoAttack(8 / 255).describe()
 
 
 def test_without_torchattacks_the_plan_goes_on_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torchattacks", None)
-    (tmp_path / "plan.yaml").write_text(PLAN.replace("[{}, {autoattack: 10, minutes: 1}]",
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("[{panel: x}, {panel: y}, {autoattack: 10, minutes: 1}]",
                                                      "[{autoattack: 10}, {seed: 1}]"))
     status = main([str(tmp_path / "plan.yaml"), "--store", str(tmp_path / "runs"), "--export", str(tmp_path / "out")])
     out, errors = capsys.readouterr()
@@ -133,6 +127,5 @@ def test_without_torchattacks_the_plan_goes_on_and_says_so(tmp_path, monkeypatch
 def test_the_time_of_autoattack_is_foreseen(stripes, tmp_path):
     run = trained(stripes, tmp_path, method="pgd")
     run.metrics["seconds"] = run.metrics["train_images"] * run.metrics["epochs"] * 0.5  # a tenth of a second a pass
-    assert not section5.evaluate_planned(run, time.monotonic() + 1000, autoattack=12)
-    assert {one["images"] for one in export.confusions(run.folder)} == {24, 12}
-    assert all((one["attack"] or {}).get("attack") != "autoattack" for one in export.confusions(run.folder))
+    assert not evaluate_planned(run, time.monotonic() + 1000, autoattack=12)
+    assert kept(run.folder) == [(12, ""), (12, "cross_entropy"), (24, ""), (24, "cross_entropy")]

@@ -147,17 +147,18 @@ def read_plan(path):
 
 def _checked(settings):
     for name, value in settings.items():
-        if name not in ("eps", "steps", "metric", "images"):
-            raise ValueError(f"`evaluate` has no setting {name!r}: it may have eps, steps, metric and images")
-        if name == "eps" and not (isinstance(value, list) and all(type(one) in (int, float) and one > 0 for one in value)):
-            raise ValueError(f"`evaluate` has eps = {value!r}: give a list of numbers > 0, in 1/255")
+        if name not in ("eps", "steps", "metric", "powers", "images"):
+            raise ValueError(f"`evaluate` has no setting {name!r}: it may have eps, steps, metric, powers and images")
+        if name in ("eps", "powers") and not (isinstance(value, list) and
+                                              all(type(one) in (int, float) and one > 0 for one in value)):
+            raise ValueError(f"`evaluate` has {name} = {value!r}: give a list of numbers > 0")
         least = {"steps": 1, "images": 0}.get(name)
         if least is not None and not (type(value) is int and value >= least):
             raise ValueError(f"`evaluate` has {name} = {value!r}: give an integer >= {least}")
     return settings
 
 
-def planned_attacks(run, *, eps=(), steps=20, metric=None):
+def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=()):
     """The attacks on a run that Sec. 5 asks for, a list of `attacks.PGD` without repetition.
 
     Parameters
@@ -168,6 +169,8 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None):
     metric : str, optional
         Spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a data
         set that knows the metric.
+    powers : sequence of float
+        The p of WPGD models, whose attackers a PGD model of Table 3 meets as well.
     """
     config, pgd = run.config, functools.partial(attacks.PGD, steps=steps, norm=run.config.norm)
     radii = [float(one) for one in eps] if config.val_eps in eps else [config.val_eps] if config.val_eps else []
@@ -178,9 +181,9 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None):
         except ValueError:  # digits have no place in WordNet
             return found
         # PGD's attacker at "its own p", 0, does not know the metric.
-        powers = config.p if config.method == "wpgd" else 0.0, 1.0
-        own, plain = (losses.WassersteinLoss(cost, p, config.lam) for p in powers)
-        found += [pgd(radii[0] / 255, loss=loss) for loss in (losses.margin_loss, own, plain)]
+        own = [config.p] if config.method == "wpgd" else [0.0, *(powers if config.method == "pgd" else ())]
+        *own, plain = (losses.WassersteinLoss(cost, float(p), config.lam) for p in (*own, 1.0))
+        found += [pgd(radii[0] / 255, loss=loss) for loss in (losses.margin_loss, *own, plain)]
         found.append(pgd(radii[0] / 255, loss=plain, seed=1))
     return list({json.dumps(attack.describe()): attack for attack in found}.values())
 
