@@ -24,7 +24,7 @@ def load(repo, text, name="quick", *words):
     write_profile(repo, text, name)
     name, description, values = profiles.load(cli.parse(["--profile", name, *words], repo), repo)
     places = ("profile", "results")
-    return name, description, *({key: value for key, value in one.items() if key not in places} for one in values.values())
+    return name, description, *({key: one[key] for key in one if key not in places} for one in values.values())
 
 
 RECIPE = "recipe: {data: mnist5k, network: W-10-1, epochs: 1, lr: 0.1, cost: linear_boundary}\n"
@@ -105,7 +105,8 @@ def test_a_profile_extends_another_key_by_key(repo):
     assert first["attack"] == {"steps": 3, "inner": {"size": 1}} and first["eps"] == [8, 9] and first["epochs"] == 9
     assert first["recipe"]["epochs"] == 7 and first["recipe"]["lr"] == 0.1 and first["models"] == [{"method": "ce"}]
     assert second == {"epochs": 9} and (name, description) == ("mine", "")
-    again = load(repo, "name: third\nextends: mine\ncommon: {epochs: 1}\nmodels: [{method: pgd, notebooks: [1]}]", "third")
+    text = "name: third\nextends: mine\ncommon: {epochs: 1}\nmodels: [{method: pgd, notebooks: [1]}]"
+    again = load(repo, text, "third")
     assert again[2]["epochs"] == 1 and again[2]["eps"] == [8, 9] and again[2]["models"] == [{"method": "pgd"}]
     assert load(repo, "name: fourth\nextends: mine\n" + of_first("attack: {}"), "fourth")[2]["attack"] == {}
 
