@@ -11,9 +11,9 @@ TIMES = {"emd2": "exact, emd2", "sinkhorn2": "sinkhorn2, a call a sample",
          "sinkhorn2, many histograms": "sinkhorn2, a call a class", "WassersteinLoss": "WassersteinLoss, from logits",
          "closed form": "closed form"}
 AXES = ("batch", "side", "K", "depth", "width", "steps")
+GREY = "#9A9A9A"
 
 
-@style.styled
 def draw(tables, facts, folder):
     """Write benchmarks.png and benchmarks.pdf.
 
@@ -24,6 +24,13 @@ def draw(tables, facts, folder):
     folder : Path
     """
     import matplotlib.pyplot as plt
+
+    with plt.rc_context():
+        style.use_theme()
+        _draw(plt, tables, facts, folder)
+
+
+def _draw(plt, tables, facts, folder):
     # Each line of panels, with its height in inches; every panel lays itself out.
     lines = ((("attack", _attack),), (("training", _training), ("accuracy", _accuracy)),
              (("loss", _loss), ("transport", _transport)), (("limit", _limit),),
@@ -36,12 +43,15 @@ def draw(tables, facts, folder):
     for part, line in zip(fig.subfigures(len(lines), 1, height_ratios=heights), lines):
         for place, (name, panel) in zip(part.subfigures(1, len(line), squeeze=False)[0], line):
             ax = place.subplots()
+            ax.spines[["top", "right"]].set_visible(False)
             rows = [*tables[name], *(tables["wpgd"] if name == "loss" else [])]
             if any(_drawable(row) for row in rows):
                 panel(ax, rows)
             else:
                 ax.set_title(name, loc="left")
-                style.say_missing(ax, f"not measured yet: python -m benchmarks {name}", 3)
+                ax.set(xticks=[], yticks=[])
+                ax.text(0.5, 0.5, f"not measured yet:\npython -m benchmarks {name}", ha="center", va="center",
+                        transform=ax.transAxes, color="dimgrey")
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         fig.savefig(folder / f"benchmarks.{ending}", dpi=200, metadata=metadata)
     plt.close(fig)
@@ -59,7 +69,7 @@ def _drawable(row):
 def _color(name):
     if name in ("ours", "closed form"):
         return OURS
-    return style.CLASS_COLORS[NAMES.index(name) % 10] if name in NAMES else style.GREY
+    return style.CLASS_COLORS[NAMES.index(name) % 10] if name in NAMES else GREY
 
 
 def _speedups(ax, rows):
@@ -81,7 +91,19 @@ def _speedups(ax, rows):
     ax.set_xlim(left=0)
     ax.grid(axis="x")
     ax.set_xlabel("times as fast as the contender")
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 4 if len(names) > 4 else 3)
+    _legend_below(ax, 4 if len(names) > 4 else 3)
+
+
+def _legend_below(ax, per_line, drop=34):
+    """A legend under the axes, ``drop`` points below them (under tick and axis labels); the layout makes room."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles, _ = ax.get_legend_handles_labels()
+    if handles:
+        down = ScaledTranslation(0, -drop / style.POINTS, ax.get_figure(root=True).dpi_scale_trans)
+        lines = -(-len(handles) // per_line)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=ax.transAxes + down,
+                  ncols=-(-len(handles) // lines), borderaxespad=0, columnspacing=1.2)
 
 
 def _timed(rows):
@@ -101,19 +123,19 @@ def _training(ax, rows):
 def _loss(ax, rows):
     """Time of the Wasserstein loss over K, and beside it of a whole WPGD step."""
     ax.set_title("Wasserstein loss over cross entropy", loc="left")
-    for name, color in (("cross entropy", style.COLORS["ce"]), ("torch cross entropy", style.GREY)):
+    for name, color in (("cross entropy", style.COLORS["CE"]), ("torch cross entropy", GREY)):
         _band(ax, [row for row in rows if row["contender"] == name], lambda row: _classes(row), color,
               f"loss alone, over {'ours' if name == 'cross entropy' else 'torch'}")
     steps = [row for row in rows if row["contender"] == "PGD"]
     for row in steps[:1]:
-        ax.axhline(row["ratio"], color=style.COLORS["wpgd"], ls="--",
+        ax.axhline(row["ratio"], color=style.COLORS["WPGD"], ls="--",
                    label=f"WPGD step over PGD step: {row['ratio']:.3f}")
     ax.axhline(1, color=OURS, lw=1)
     ax.set_xscale("log")
     ax.set_ylim(bottom=0)
     ax.set_xlabel("classes K")
     ax.set_ylabel("time ratio")
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2)
+    _legend_below(ax, 2)
 
 
 def _band(ax, rows, where, color, label):
@@ -139,7 +161,7 @@ def _transport(ax, rows):
     ax.set_yscale("log")
     ax.set_xlabel("classes K")
     ax.set_ylabel("µs a sample")
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2)
+    _legend_below(ax, 2)
 
 
 def _limit(ax, rows):
@@ -147,7 +169,7 @@ def _limit(ax, rows):
     rows = _timed(rows)
     places = range(len(rows))
     ax.barh(places, [row["throughput"] / 1e9 for row in rows],
-            color=[style.GREY if row["role"] == "limit" else style.COLORS["pgd"] for row in rows], height=0.7)
+            color=[GREY if row["role"] == "limit" else style.COLORS["PGD"] for row in rows], height=0.7)
     for place, row in zip(places, rows):
         ax.annotate(f"{row['ratio']:.0%}", (row["throughput"] / 1e9, place), (3, 0), textcoords="offset points",
                     va="center", fontsize=style.SMALL)
@@ -165,7 +187,7 @@ def _accuracy(ax, rows):
     labels = []
     for place, (method, path) in enumerate((method, path) for method in methods for path in ("ours", "plain loop")):
         here = [row for row in rows if row["setting"].startswith(f"{method},") and row["contender"] == path]
-        for column, color in (("ne", style.NE_COLOR), ("ae", style.AE_COLOR)):
+        for column, color in (("ne", style.COLORS["NE"]), ("ae", style.COLORS["AE"])):
             seeds = [row[column] for row in here if "seed " in row["setting"]]
             means = [row[column] for row in here if "mean" in row["setting"]]
             ax.plot([place] * len(seeds), seeds, "o", color=color, mfc="none", ms=4)
@@ -175,7 +197,7 @@ def _accuracy(ax, rows):
     ax.set_ylim(bottom=0)
     ax.set_ylabel("error, %")
     ax.grid(axis="y")
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 2, drop=44)
+    _legend_below(ax, 2, drop=44)
 
 
 def _growth(ax, rows, measured, label):
@@ -194,7 +216,7 @@ def _growth(ax, rows, measured, label):
     ax.grid()
     ax.set_xlabel("size, in units of the value in brackets")
     ax.set_ylabel(label)
-    style.legend_below(ax, ax.get_legend_handles_labels()[0], 3)
+    _legend_below(ax, 3)
 
 
 def _seconds(ax, rows):

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from helpers.plotting import style
-from helpers.plotting.style import CLASS_COLORS, MARKERS, SMALL, WIDTH, class_palette
+from helpers.plotting.style import MARKERS, SMALL, WIDTH, class_palette
 
 PALE = 0.35  # share of a class's colour in its region, the rest is white
 
 
-def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str | None = None, kind: str = "line",
+def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str, kind: str = "line",
               palette: dict | None = None, dodge: bool = False, **_) -> None:
     """Values whose intervals are known (seaborn computes its own), for ``FacetGrid.map_dataframe``.
 
@@ -46,15 +46,14 @@ def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str | None = None, kin
     if kind not in ("line", "bar"):
         raise ValueError(f"Kind {kind!r} of error bars is unknown; use 'line' or 'bar'.")
     ax, data = plt.gca(), data[data[x].notna()]
-    palette = palette or (style.palette(data[hue]) if hue else {None: CLASS_COLORS[0]})
-    bases = list(dict.fromkeys(str(name).split(", paper")[0] for name in palette))
+    palette = palette or style.palette(data[hue])
+    bases = list(dict.fromkeys(name.split(", paper")[0] for name in palette))
     categories = list(data[x].sort_values().unique() if pd.api.types.is_numeric_dtype(data[x]) else data[x].unique())
     for name, color in palette.items():
-        rows = data[data[hue].astype(str) == name] if hue else data
-        rows = rows.sort_values(x, key=lambda column: column.map(categories.index))
+        rows = data[data[hue].astype(str) == name].sort_values(x, key=lambda column: column.map(categories.index))
         if rows.empty:
             continue
-        index, printed = bases.index(str(name).split(", paper")[0]), ", paper" in str(name)
+        index, printed = bases.index(name.split(", paper")[0]), ", paper" in name
         place = np.array([categories.index(value) for value in rows[x]])
         value, low, high = np.array([tuple(cell) if np.iterable(cell) else (cell, None, None) for cell in rows[y]],
                                     dtype=float).T
@@ -76,22 +75,14 @@ def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str | None = None, kin
 def regions(data: pd.DataFrame, **_) -> None:
     """Which class a model of points in the plane predicts where (Fig. 8, 9), for ``FacetGrid.map_dataframe``.
 
-    Parameters
-    ----------
-    data : DataFrame
-        The columns ``layer``, ``x``, ``y`` and ``class``. Layers: "grid" (a regular grid of predicted classes, pale),
-        "boundary" (exact lines in place of the grid's steps; ``piece`` numbers them), "point" (with its true class) and
-        "arrow" (from x, y to ``to_x``, ``to_y``, coloured by ``method``; points are then faint).
+    Columns are ``layer``, ``x``, ``y`` and ``class``. Layers: "grid" (a regular grid of predicted classes, drawn pale;
+    without it a ValueError is raised), "boundary" (exact lines in place of the grid's steps; ``piece`` numbers them),
+    "point" (with its true class) and "arrow" (to ``to_x``, ``to_y``, coloured by ``method``; points are then faint).
 
     Examples
     --------
     >>> grid = sns.FacetGrid(plotting.place(frame, columns=4), row="line", col="column")
     >>> plotting.finish(grid.map_dataframe(plotting.regions));
-
-    Raises
-    ------
-    ValueError
-        If a panel has no grid.
     """
     layers = dict(list(data.groupby("layer")))
     if "grid" not in layers:
@@ -127,15 +118,8 @@ def regions(data: pd.DataFrame, **_) -> None:
 def image_rows(rows, columns: int = 10) -> Figure:
     """Images in rows, ``columns`` of each: ``image_rows([(name, x[y == k]) for k, name in enumerate(classes)])``.
 
-    Parameters
-    ----------
-    rows : list of (name, images) or (name, images, captions)
-        images : (N, C, H, W) tensor or array, uint8 or floats in [0, 1], C = 1 or 3; captions: N strings.
-
-    Raises
-    ------
-    ValueError
-        If there is no row, or images are not of the shape above.
+    A row is (name, images) or (name, images, captions): (N, C, H, W) uint8 or floats in [0, 1], C = 1 or 3, as tensor
+    or array, and N strings. Raises a ValueError if there is no row, or images have another shape.
     """
     if not rows:
         raise ValueError("There is no row of images to draw.")

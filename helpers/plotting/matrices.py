@@ -14,8 +14,7 @@ from helpers.plotting.style import POINTS, SMALL, WIDTH, finish, place
 ANNOTATED = 10  # classes up to which each cell shows its number
 NAMED = 20      # classes up to which each class has a tick
 FINE = 5.0      # percentage points: below, whole numbers would nearly all be 0
-LARGEST = 10.0  # points, of a number in a cell
-GROUP = 7.5     # points, of a group's name
+LARGEST, GROUP = 10.0, 7.5  # points, of a number in a cell and of a group's name
 # Map, factor and unit. Dark means "alike" in a cost and "much" elsewhere: where the paper is right, they look the same.
 KINDS = {"cost": ("Blues_r", 1.0, "cost (dark: alike)"), "gap": ("Blues", 100.0, "|difference| [% points]"),
          "confusion": ("Blues", 100.0, "share of true class [%]"),
@@ -46,20 +45,15 @@ def matrices(frame: pd.DataFrame) -> Figure:
     Raises
     ------
     ValueError
-        For a missing column, an unknown kind, or a panel without exactly one value a pair of classes.
+        For an unknown kind, or a panel without exactly one value a pair of classes.
     """
-    needed = ["profile", "panel", "kind", "true", "predicted", "value"]
-    if frame.empty or not set(needed) <= set(frame.columns):
-        raise ValueError(f"Matrices are drawn from a frame with rows and the columns {', '.join(needed)}; it has "
-                         f"{len(frame)} rows and the columns {', '.join(map(str, frame.columns)) or '(none)'}.")
     if unknown := set(frame["kind"]) - set(KINDS):
         raise ValueError(f"Matrices of kind {unknown.pop()!r} are unknown; known are {', '.join(KINDS)}.")
     frame = place(frame)
     frame["ylabel"] = np.where(frame["column"] == 0, "true class", "")
     grid = sns.FacetGrid(frame, row="line", col="column", sharex=False, sharey=False)
     names = frame["group" if "group" in frame and frame["true"].nunique() > NAMED else "true"].astype(str)
-    # Inches of a matrix beside names and a bar, about.
-    side = (WIDTH - 0.065 * names.str.len().max() - 0.5) / grid.axes.shape[1] - 0.75
+    side = (WIDTH - 0.065 * names.str.len().max() - 0.5) / grid.axes.shape[1] - 0.75  # inches, beside names and a bar
     for _, rows in frame.groupby("profile", sort=False):
         left = list(rows.loc[rows["column"] == 0, "true"].unique())
         for kind, cells in rows.groupby("kind", sort=False):

@@ -13,9 +13,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-WIDTH = 9.0  # inches
+WIDTH, POINTS = 9.0, 72.0  # inches of a figure, points of an inch
 SMALL, BODY, TITLE = 8.0, 9.0, 10.0  # points
-POINTS = 72.0
 
 # Okabe and Ito's colours, told apart under all common colour-vision deficiencies; NE and AE are no method's.
 COLORS = {"CE": "#0072B2", "PGD": "#D55E00", "WPGD": "#009E73", "NE": "#3B3B3B", "AE": "#AA4499"}
@@ -85,12 +84,8 @@ def place(frame: pd.DataFrame, columns: int = 3, high: int = 1) -> pd.DataFrame:
     """Say where each panel stands: adds the columns ``line`` and ``column`` for seaborn's ``row=`` and ``col=``.
 
     Panels stand in the order in which they appear, ``columns`` of them in a line, and each profile starts a new line.
-    The first panel of a profile is as ``high`` as so many lines. See `finish` for an example.
-
-    Raises
-    ------
-    ValueError
-        If the frame has no row, or no column ``profile`` or ``panel``.
+    The first panel of a profile is as ``high`` as so many lines. `finish` has an example. Raises a ValueError if the
+    frame has no row, or no column ``profile`` or ``panel``.
     """
     if frame.empty or not {"profile", "panel"} <= set(frame.columns):
         raise ValueError(f"A figure's frame needs rows and the columns profile and panel; it has {len(frame)} rows and "
@@ -125,8 +120,7 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
 
     Examples
     --------
-    Learning curves with a band from the lowest to the highest seed:
-
+    >>> # Learning curves, each with a band from the lowest to the highest seed.
     >>> grid = sns.relplot(plotting.place(frame, columns=2), row="line", col="column", kind="line", x="epoch",
     ...                    y="error", hue="method", palette=plotting.palette(frame["method"]), errorbar=("pi", 100),
     ...                    facet_kws={"sharex": False, "sharey": False})
@@ -194,7 +188,7 @@ def _finish_profile(grid: sns.FacetGrid, rows: pd.DataFrame, handles: dict):
     # Empty lines make room: above the highest title of a panel for the profile's, below a label for the legend.
     highest = max((ax for (line, _), ax in axes.items() if line == first[0]), key=lambda ax: ax.get_title().count("\n"))
     title, lines = wrap(str(rows["profile"].iloc[0]), WIDTH, 1.1 * TITLE), 1 + highest.get_title().count("\n")
-    highest.set_title("\n" * (title.count("\n") + (2 if first[0] else 1)) + highest.get_title())
+    highest.set_title("\n" * (title.count("\n") + 2) + highest.get_title())
     place = blended_transform_factory(grid.figure.transFigure, axes[first].transAxes)
     up = ScaledTranslation(0, (9 + 1.2 * BODY * lines) / POINTS, grid.figure.dpi_scale_trans)
     grid.figure.text(0.01, 1, title, transform=place + up, fontsize=TITLE, fontweight="bold").set_in_layout(False)
@@ -204,5 +198,6 @@ def _finish_profile(grid: sns.FacetGrid, rows: pd.DataFrame, handles: dict):
     if not entries:
         return None
     lines = -(-len(entries) // max(int(WIDTH / (0.6 + 0.075 * max(map(len, entries)))), 1))
-    axes[last].set_xlabel((axes[last].get_xlabel() or " ") + "\n" * (lines + 1))
+    for where in [where for where in axes if where[0] == last[0]]:
+        axes[where].set_xlabel((axes[where].get_xlabel() or " ") + "\n" * (lines + 1))
     return last, entries, -(-len(entries) // lines)
