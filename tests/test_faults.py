@@ -112,7 +112,7 @@ FAULTS = {
     "class cut to nothing": (lambda: data.imbalance(LABELS, torch.arange(4), 0.1, 1),
                              ["class 1 empty", "raise the ratio"]),
     # training
-    "misspelt": (lambda: training.configure(BASE, epoch=3), ["'epoch'", "did you mean 'epochs'"]),
+    "misspelt": (lambda: training.configure(BASE, epoch=3), ["'epoch'", "Did you mean 'epochs'"]),
     "unlike anything": (lambda: training.configure(BASE, xyzzy=3), ["'xyzzy'", "weight_decay"]),
     "missing": (lambda: training.configure(data="toy3", epochs=1), ["'lr'"]),
     "text for a number": (lambda: training.configure(BASE, lr="fast"), ["lr = 'fast'", "str", "float"]),
@@ -161,7 +161,7 @@ LATE = {
 @pytest.mark.parametrize("fault", LATE)
 def test_what_only_the_data_can_tell_is_found_before_training(fault, stripes, tmp_path, monkeypatch):
     settings, parts = LATE[fault]
-    monkeypatch.setattr(loop, "start", None)  # nothing may be built
+    monkeypatch.setattr(loop, "Trainer", None)  # nothing may be built
     with pytest.raises((ValueError, FileNotFoundError)) as error:
         training.train(training.configure(BASE, settings), data_root=stripes, store=tmp_path, progress=False)
     message = str(error.value)
