@@ -126,8 +126,8 @@ def resampled(statistic, *evaluations, samples=1000, seed=0):
                       for of_model in draws)
         drawn = statistic(*(Resample(one, count / count.sum()) for one, count in zip(confusions, counts)))
         if np.shape(drawn) != values[chunk].shape:
-            raise ValueError(f"of {len(values[chunk])} resamples the statistic has shape {np.shape(drawn)}, not a number "
-                             "of each: write .confusion[..., i, j] and .sum(axis=(-2, -1)), and no float().")
+            raise ValueError(f"of {len(values[chunk])} resamples the statistic gave shape {np.shape(drawn)}, "
+                             "not a number each: write .confusion[..., i, j] and .sum(axis=(-2, -1)), and no float().")
         values[chunk] = drawn
     return values
 

@@ -1,11 +1,11 @@
-"""helpers.evaluation.boundaries against geometry that is known in closed form."""
+"""helpers.boundaries against geometry that is known in closed form."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from helpers.evaluation import boundaries as bd
+from helpers import boundaries as bd
 
 
 class Field(nn.Module):
@@ -51,30 +51,30 @@ def test_a_circle_has_length_2_pi_r_and_curvature_1_over_r(radius):
     (loop,) = segments
     np.testing.assert_array_equal(loop[0], loop[-1])
     np.testing.assert_allclose(np.hypot(*(loop - [0.47, 0.52]).T), radius, atol=1e-10)
-    assert bd.boundary_length(segments) == pytest.approx(2 * np.pi * radius, rel=1e-3)
-    assert bd.boundary_curvature(segments) == pytest.approx(1 / radius, rel=5e-3)
+    assert bd.length(segments) == pytest.approx(2 * np.pi * radius, rel=1e-3)
+    assert bd.curvature(segments) == pytest.approx(1 / radius, rel=5e-3)
 
 
 def test_an_arc_that_leaves_the_square_is_open():
     segments = bd.boundary_segments(Field(circle(0.5, (0, 0)), zero), (1, 0))
     (arc,) = segments
     assert not np.array_equal(arc[0], arc[-1])
-    assert bd.boundary_length(segments) == pytest.approx(np.pi / 4, rel=1e-4)
-    assert bd.boundary_curvature(segments) == pytest.approx(2.0, rel=1e-3)
+    assert bd.length(segments) == pytest.approx(np.pi / 4, rel=1e-4)
+    assert bd.curvature(segments) == pytest.approx(2.0, rel=1e-3)
 
 
 def test_a_line_has_its_length_and_no_curvature():
     # y = 0.2 + x / 2 crosses the square from (0, 0.2) to (1, 0.7).
     segments = bd.boundary_segments(Field(lambda x, y: 3 * (y - 0.2 - x / 2), zero), (0, 1))
-    assert bd.boundary_length(segments) == pytest.approx(np.hypot(1, 0.5), abs=1e-9)
-    assert bd.boundary_curvature(segments) == pytest.approx(0, abs=1e-7)
+    assert bd.length(segments) == pytest.approx(np.hypot(1, 0.5), abs=1e-9)
+    assert bd.curvature(segments) == pytest.approx(0, abs=1e-7)
 
 
 def test_a_square_turns_by_2_pi_in_its_corners():
     square = Field(lambda x, y: 0.25 - torch.maximum((x - 0.503).abs(), (y - 0.502).abs()), zero)
     segments = bd.boundary_segments(square, (0, 1))
-    assert bd.boundary_length(segments) == pytest.approx(2.0, rel=5e-3)
-    assert bd.boundary_curvature(segments) == pytest.approx(2 * np.pi / 2.0, rel=0.02)
+    assert bd.length(segments) == pytest.approx(2.0, rel=5e-3)
+    assert bd.curvature(segments) == pytest.approx(2 * np.pi / 2.0, rel=0.02)
 
 
 def test_only_the_part_between_the_two_largest_logits_counts():
@@ -87,7 +87,7 @@ def test_only_the_part_between_the_two_largest_logits_counts():
     # The bisector of sites 0 and 2 is 0.3 (x - 0.35) + 0.4 (y - 0.7) = 0; it leaves the square at x = 0.
     leaves = 0.0, 0.7 + 0.3 * 0.35 / 0.4
     for pair in [(0, 2), (1, 2)]:
-        length = bd.boundary_length(bd.boundary_segments(model, pair))
+        length = bd.length(bd.boundary_segments(model, pair))
         assert length == pytest.approx(np.hypot(leaves[0] - centre[0], leaves[1] - centre[1]), abs=1e-6)
 
 
@@ -98,43 +98,28 @@ def test_a_loop_that_a_third_class_hides_in_part_stays_one_piece(angle):
 
     segments = bd.boundary_segments(Field(circle(0.3), zero, half_plane), (0, 1))
     assert len(segments) == 1
-    assert bd.boundary_length(segments) == pytest.approx(np.pi * 0.3, rel=2e-3)
-    assert bd.boundary_curvature(segments) == pytest.approx(1 / 0.3, rel=0.01)
+    assert bd.length(segments) == pytest.approx(np.pi * 0.3, rel=2e-3)
+    assert bd.curvature(segments) == pytest.approx(1 / 0.3, rel=0.01)
 
 
 def test_no_boundary_is_length_0_curvature_nan_distance_infinite():
     segments = bd.boundary_segments(Field(circle(0.3), zero, low), (0, 2))
-    assert segments == [] and bd.boundary_length(segments) == 0
-    assert np.isnan(bd.boundary_curvature(segments))
-    assert np.isinf(bd.boundary_distance([[0.5, 0.5]], segments)).all()
+    assert segments == [] and bd.length(segments) == 0
+    assert np.isnan(bd.curvature(segments))
+    assert np.isinf(bd.distance([[0.5, 0.5]], segments)).all()
 
 
 def test_distance_to_a_circle():
     points = np.random.default_rng(0).random((200, 2))
     segments = bd.boundary_segments(Field(circle(0.3), zero), (0, 1))
     expected = np.abs(np.hypot(*(points - 0.5).T) - 0.3)
-    np.testing.assert_allclose(bd.boundary_distance(points, segments), expected, atol=2e-5)
+    np.testing.assert_allclose(bd.distance(points, segments), expected, atol=2e-5)
 
 
 def test_distance_to_a_polyline_reaches_its_ends_and_sides():
     line = [np.array([[0.2, 0.2], [0.6, 0.2], [0.6, 0.2]]), np.array([[0.9, 0.9], [0.9, 1.0]])]
     points = [[0.4, 0.5], [0.1, 0.2], [0.9, 0.6], [0.7, 0.95]]
-    np.testing.assert_allclose(bd.boundary_distance(points, line), [0.3, 0.1, 0.3, 0.2])
-
-
-def test_robust_radius_is_the_distance_to_the_nearest_point_answered_otherwise():
-    model = random_mlp(3)
-    points = torch.rand(60, 2, generator=torch.Generator().manual_seed(1))
-    labels = model(points).argmax(1)
-    assert len(labels.unique()) > 1
-    wrong = (labels + (torch.arange(60) < 5)) % 3
-    radius = bd.robust_radius(model, points, wrong)
-    fine = bd.decision_grid(model, 400)
-    grid = np.stack(np.meshgrid(fine.axis, fine.axis), axis=-1)
-    for point, label, found in zip(points.numpy()[5:], labels.numpy()[5:], radius[5:], strict=True):
-        others = grid[fine.predictions != label]
-        assert found == pytest.approx(np.linalg.norm(others - point, axis=1).min(), abs=2 / 400)
-    assert (radius[:5] == 0).all()
+    np.testing.assert_allclose(bd.distance(points, line), [0.3, 0.1, 0.3, 0.2])
 
 
 def test_decision_grid_has_rows_in_y_and_columns_in_x():
@@ -149,18 +134,18 @@ def test_a_relu_networks_measures_do_not_depend_on_the_grid_or_on_float32():
         [bd.boundary_segments(random_mlp(3, dtype), pair, resolution) for pair in [(0, 1), (0, 2), (1, 2)]]
         for dtype, resolution in [(torch.float32, 150), (torch.float32, 300), (torch.float64, 150)]
     )
-    assert sum(map(bd.boundary_length, coarse)) > 0.5
+    assert sum(map(bd.length, coarse)) > 0.5
     for a, b, c in zip(coarse, fine, double, strict=True):
-        assert bd.boundary_length(a) == pytest.approx(bd.boundary_length(b), rel=0.01)
-        assert bd.boundary_length(a) == bd.boundary_length(c)
+        assert bd.length(a) == pytest.approx(bd.length(b), rel=0.01)
+        assert bd.length(a) == bd.length(c)
         if a:
-            assert bd.boundary_curvature(a) == pytest.approx(bd.boundary_curvature(b), rel=0.15, abs=0.1)
+            assert bd.curvature(a) == pytest.approx(bd.curvature(b), rel=0.15, abs=0.1)
 
 
 def test_a_classifier_that_computes_in_float32_is_measured_too():
     circle32 = Field(lambda x, y: circle(0.3)(x.float(), y.float()), lambda x, y: zero(x.float(), y))
     segments = bd.boundary_segments(lambda points: circle32(points).float(), (0, 1))
-    assert bd.boundary_curvature(segments) == pytest.approx(1 / 0.3, rel=0.01)
+    assert bd.curvature(segments) == pytest.approx(1 / 0.3, rel=0.01)
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 60, 90, 150])
@@ -171,6 +156,25 @@ def test_gradient_alignment_of_a_linear_model_is_the_cosine_of_its_angle(degrees
     labels = np.array([0, 0, 1, 1, 2])
     found = bd.gradient_alignment(model, points, labels, (1, 0))
     assert found == pytest.approx(abs(np.cos(radians)), abs=1e-12)
+    # From each point to the nearest of the other class: 0 and 1 to 2, 2 and 3 to 1.
+    steps = np.array([[0.6, 0.0], [0.4, -0.2], [-0.4, 0.2], [-0.6, 0.0]])
+    cosines = np.abs(steps @ [np.cos(radians), np.sin(radians)]) / np.linalg.norm(steps, axis=1)
+    nearest = bd.gradient_alignment(model, points, labels, (0, 1), towards="nearest")
+    assert nearest == pytest.approx(cosines.mean(), abs=1e-12)
+
+
+def test_the_two_readings_of_the_vector_between_classes_differ():
+    """Class 1 is above class 0 where they meet, its mean lies to the right."""
+    points = np.array([[0.1, 0.4], [0.1, 0.6], [0.9, 0.6], [0.9, 0.8]])
+    model, labels = Field(lambda x, y: y, zero), [0, 1, 1, 1]
+    towards_mean = (0.6 + 0.6 + 0.8) / 3 - 0.4
+    expected = towards_mean / np.hypot(0.9 * 2 / 3 + 0.1 / 3 - 0.1, towards_mean)
+    assert bd.gradient_alignment(model, points, labels, (0, 1)) == pytest.approx(expected, abs=1e-12)
+    sides = [1, 1, 0.2 / np.hypot(0.8, 0.2), 0.4 / np.hypot(0.8, 0.4)]
+    found = bd.gradient_alignment(model, points, labels, (0, 1), "nearest")
+    assert found == pytest.approx(np.mean(sides), abs=1e-12)
+    with pytest.raises(ValueError, match='"mean" or "nearest"'):
+        bd.gradient_alignment(model, points, labels, (0, 1), towards="median")
 
 
 def test_points_without_a_gradient_are_left_out_of_the_alignment():
@@ -189,15 +193,15 @@ def test_measure_boundaries_brings_a_row_for_each_pair():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 30)
     points = np.clip(np.array([[0.2, 0.5], [0.8, 0.5], [0.5, 0.9]])[labels] + 0.05 * rng.normal(size=(90, 2)), 0, 1)
-    rows = {row["pair"]: row for row in bd.measure_boundaries(model, points, labels)}
-    assert list(rows) == [(0, 1), (0, 2), (1, 2)]
-    pair = rows[0, 1]
+    table = bd.measure_boundaries(model, points, labels)
+    assert table[["first", "second"]].values.tolist() == [[0, 1], [0, 2], [1, 2]]
+    rows = table.set_index(["first", "second"])
+    pair = rows.loc[0, 1]
     gaps = np.abs(points[labels < 2, 0] - 0.5)
     assert pair["length"] == pytest.approx(1) and pair["curvature"] == pytest.approx(0, abs=1e-6)
     assert pair["mean_distance"] == pytest.approx(gaps.mean()) and pair["min_distance"] == pytest.approx(gaps.min())
-    assert pair["alignment"] == pytest.approx(1, abs=1e-3)
-    assert rows[0, 2]["length"] == 0 and np.isinf(rows[0, 2]["mean_distance"])
-    assert np.isnan(rows[0, 2]["curvature"])
+    assert pair["alignment"] == pytest.approx(1, abs=1e-3) and 0.9 < pair["local_alignment"] < pair["alignment"]
+    assert rows.loc[0, 2].length == 0 and np.isinf(rows.loc[0, 2].mean_distance) and np.isnan(rows.loc[0, 2].curvature)
 
 
 def test_the_model_is_left_as_it_was_found():
@@ -206,7 +210,6 @@ def test_the_model_is_left_as_it_was_found():
     points, labels = torch.rand(30, 2), torch.arange(30) % 3
     before = {name: value.clone() for name, value in model.state_dict().items()}
     bd.measure_boundaries(model, points, labels, resolution=40)
-    bd.robust_radius(model, points, labels, resolution=40)
     assert model.training and not model[1].training
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32 and parameter.requires_grad and parameter.grad is None
@@ -222,9 +225,9 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"shape \(N, 2\)"):
         bd.measure_boundaries(model, torch.rand(5, 3), torch.zeros(5).long())
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        bd.robust_radius(model, 2 + torch.rand(5, 2), torch.zeros(5).long())
+        bd.measure_boundaries(model, 2 + torch.rand(5, 2), torch.zeros(5).long())
     with pytest.raises(ValueError, match=r"0\.\.2"):
-        bd.robust_radius(model, torch.rand(5, 2), torch.full((5,), 3))
+        bd.measure_boundaries(model, torch.rand(5, 2), torch.full((5,), 3))
     with pytest.raises(ValueError, match="resolution"):
         bd.decision_grid(model, 1)
     with pytest.raises(ValueError, match="finite"):
