@@ -24,7 +24,8 @@ def build(device, path, method, seed, smoke):
     """A `Task` that trains one model and answers (NE in %, AE in %, seconds of training)."""
     profile = profiles.read(profiles.find("quick"))
     notebook = profile["notebooks"]["05_wpgd_training"]
-    config = configure(profile["recipe"], METHODS[method], {"eps": notebook["eps"], "seed": seed}, SMOKE if smoke else {})
+    varied = {"eps": notebook["eps"], "seed": seed}
+    config = configure(profile["recipe"], METHODS[method], varied, SMOKE if smoke else {})
     attack = attacks.PGD(notebook["eps"] / 255, steps=2 if smoke else notebook["attack_steps"])
 
     def run():

@@ -34,7 +34,7 @@ def trained(stripes, tmp_path, **settings):
 
 def kept(folder):
     """(images, loss of the attack or "") of what was evaluated, in order."""
-    return sorted((len(answer.labels), (about["attack"] or {}).get("loss", "")) for about, answer in answers.kept(folder))
+    return sorted((len(one.labels), (about["attack"] or {}).get("loss", "")) for about, one in answers.kept(folder))
 
 
 def test_a_run_is_attacked_with_the_radii_of_the_plan_that_it_knows(stripes, tmp_path):

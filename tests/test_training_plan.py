@@ -111,7 +111,8 @@ RECIPE = {"data": "toy3", "network": "mlp-8", "epochs": 1, "lr": 0.05, "batch_si
 def test_lists_of_a_model_are_multiplied_and_equal_runs_are_one():
     model = {"method": ["ce", "pgd", "wpgd"], "p": [1.0, 2.5], "seed": [0, 1], "paper_data": ["cifar10", "mnist"],
              "minutes": 2, "notebooks": [5, 6]}
-    found = training.expand([model, {"method": "pgd", "paper_data": "mnist"}, {"method": "pgd", "autoattack": 9}], RECIPE)
+    again, audited = {"method": "pgd", "paper_data": "mnist"}, {"method": "pgd", "autoattack": 9}
+    found = training.expand([model, again, audited], RECIPE)
     told = [(one.tags["paper_data"], one.config.method, one.config.p, one.config.seed) for one in found]
     of_one = [("ce", 1.0, 0), ("ce", 1.0, 1), ("pgd", 1.0, 0), ("pgd", 1.0, 1), ("wpgd", 1.0, 0), ("wpgd", 1.0, 1),
               ("wpgd", 2.5, 0), ("wpgd", 2.5, 1)]
@@ -119,7 +120,8 @@ def test_lists_of_a_model_are_multiplied_and_equal_runs_are_one():
     assert [one.minutes for one in found] == [2] * 16 + [None] and found[-1].autoattack == 9
     assert {one.cost for one in found} == {"toy3"} and found[0].tags["panel"] == ""
     assert [one.config.eps for one in training.expand([{"method": "pgd", "eps": [4, 8]}], RECIPE)] == [4, 8]
-    assert [one.config.lam for one in training.expand([{"method": "wpgd", "lam": [1.0, "inf"]}], RECIPE)] == [1, math.inf]
+    found = training.expand([{"method": "wpgd", "lam": [1.0, "inf"]}], RECIPE)
+    assert [one.config.lam for one in found] == [1, math.inf]
 
 
 def test_a_table_of_models_has_a_row_a_run_and_trains_each_once(tmp_path, monkeypatch):

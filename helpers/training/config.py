@@ -1,8 +1,8 @@
 """The recipe of one run: everything that decides its weights, validated before any work starts."""
 import dataclasses
+import functools
 import json
 import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import Literal
@@ -83,22 +83,18 @@ class TrainConfig:
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self):
-        hints, defaults = typing.get_type_hints(type(self)), {}
+        hints, put = typing.get_type_hints(type(self)), functools.partial(object.__setattr__, self)
         for item in dataclasses.fields(self):
-            self._set(item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
-            defaults[item.name] = item.default
+            put(item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
         self._check()
         if self.method != "ce" and self.val_eps is None:
-            self._set("val_eps", self.eps)
+            put("val_eps", self.eps)
         # The norm of a plain network matters only to the attack that validates it.
         norm = ("norm",) if self.method == "ce" and not self.val_eps else ()
         for name in UNUSED[self.method] + norm:
-            self._set(name, defaults[name])
+            put(name, getattr(TrainConfig, name))  # its default
         if self.method != "ce" and self.step_size is None:
-            self._set("step_size", default_step_size(self.eps, self.steps))
-
-    def _set(self, name, value):
-        object.__setattr__(self, name, value)
+            put("step_size", default_step_size(self.eps, self.steps))
 
     def _check(self):
         for name, least in LEAST.items():
@@ -141,8 +137,7 @@ class TrainConfig:
         if math.isinf(self.lam):
             values["lam"] = "inf"
         # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
-        return json.loads(json.dumps(values, default=lambda value: value.tolist() if hasattr(value, "tolist")
-                                     else str(value)))
+        return json.loads(json.dumps(values, default=lambda value: getattr(value, "tolist", lambda: str(value))()))
 
     def _named(self):
         return [item for item in dataclasses.fields(self)

@@ -8,7 +8,6 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
 from huggingface_hub import save_torch_state_dict  # comes with accelerate
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -18,28 +17,23 @@ from helpers.files import write_atomic
 from helpers.training.store import finished, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
-# Files larger than this are refused by many a place that files are brought to.
-PART_BYTES = 15 * 2 ** 20
+PART_BYTES = 15 * 2 ** 20  # larger files are refused by many a place that files are brought to
 
 
 def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     """Copy a finished run without its data to ``out/<name of the run>/``; returns that folder.
 
-    Parameters
-    ----------
-    folder, out : Path
-    weights : None, "float32" or "float16" (half the size; the accuracy was seen to change by less than 0.1 points)
-    part_bytes : int, largest size of a file of weights
+    weights: None, "float32" or "float16" (half the size; the accuracy was seen to change by less than 0.1 points).
     """
     target = Path(out) / folder.name
     target.mkdir(parents=True, exist_ok=True)
     _copy(folder, target)
-    found = [{"attack": about["attack"], "split": about["split"], "images": len(answer.labels),
-              "error": round(answer.error, 6), "counts": answer.counts.tolist()} for about, answer in answers.kept(folder)]
+    found = [{"attack": about["attack"], "split": about["split"], "images": len(one.labels),
+              "error": round(one.error, 6), "counts": one.counts.tolist()} for about, one in answers.kept(folder)]
     if found:
         # Natural images first, one attack a line.
-        found.sort(key=lambda one: (one["attack"] is not None, json.dumps(one["attack"], sort_keys=True), one["images"]))
-        write_atomic(target / "confusions.json", "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n")
+        lines = sorted(map(json.dumps, found), key=lambda line: (not line.startswith('{"attack": null'), line))
+        write_atomic(target / "confusions.json", "[\n" + ",\n".join(lines) + "\n]\n")
         answers.pack(folder, target / "answers.npz")
     if weights:
         state = load_file(folder / "weights.safetensors")
@@ -50,16 +44,11 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
 
 
 def load_model(path):
-    """A trained network and its settings, without its data set.
+    """A trained network, in eval mode, and the dict of its settings; its data set is not needed.
 
     Parameters
     ----------
     path : Path, of a run in the store, of an exported run with weights, or of one file of weights
-
-    Returns
-    -------
-    model : nn.Module in eval mode, images in [0, 1] -> logits
-    config : dict, the settings it was trained with
 
     Raises
     ------
@@ -81,22 +70,13 @@ def load_model(path):
     first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
     model = models.build(config["network"], len(state["classifier.bias"]), state[first].shape[1])
     model.load_state_dict(state)
-    model = model.to(memory_format=torch.channels_last) if first.startswith("stem") else model
     return model.eval(), config
 
 
 def restore_runs(results, store):
-    """Put exported runs with weights back into a store, so that nobody must train them again.
+    """Put exported runs with weights back into a store; returns the names of those that were not there already.
 
-    Parameters
-    ----------
-    results : Path, of what `export_run` wrote, or of a folder with that in ``runs/``; weights may also lie in
-        ``weights/<name of the run>.safetensors``
-    store : Path
-
-    Returns
-    -------
-    list of the names that were put back; runs that are in the store already stay as they are
+    `results` is what `export_run` wrote, or has it in ``runs/``, and perhaps weights in ``weights/<name>.safetensors``.
     """
     folders = [file.parent for file in sorted([*results.glob("*/config.json"), *results.glob("runs/*/config.json")])]
     places = {folder: folder if any(folder.glob("weights*.safetensors")) else

@@ -21,10 +21,6 @@ from helpers.provenance import provenance
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
 
-# Compiling takes about a minute on a GPU and saves a third of what follows, so it must have three minutes to save from:
-# at the 1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
-LEAST_FLOP = {"bf16": 2e16, "float32": 2e15}
-
 
 class OutOfTime(Exception):
     """The time that `train` was given does not allow another epoch; the run resumes from its checkpoint."""
@@ -51,7 +47,6 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     ------
     ValueError, FileNotFoundError
         For data, classes or costs that do not fit the config, before training starts; later for a loss that diverges.
-    OutOfTime
     """
     from accelerate import Accelerator
     keep_freed_memory()
@@ -83,16 +78,9 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
 
 
 class Trainer:
-    """A run while it trains: all that changes, and the epochs that change it.
+    """A run while it trains: all that changes, and the epochs that change it; parameters as of `train`.
 
-    Parameters
-    ----------
-    run : Run; accelerator : accelerate.Accelerator; compile : see `train`
-
-    Attributes
-    ----------
-    epoch, seconds : epochs done, and what they took without validation
-    compiled, compile_seconds : bool, and what it took; no part of `seconds`
+    `seconds` are those of the `epoch`s done, without validation and without the `compile_seconds`.
     """
 
     def __init__(self, run, accelerator, compile="auto"):
@@ -205,7 +193,11 @@ class Trainer:
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
         def error(attack=None):
-            return round(evaluate(self.result, x, y, attack, batch_size=250, allow_absent=True).error, 4)
+            try:
+                return round(evaluate(self.result, x, y, attack, batch_size=250, allow_absent=True).error, 4)
+            except ValueError as error:  # a finite loss, but logits that are not
+                raise ValueError(f"{config.label}: training diverged in epoch {self.epoch} ({error}); "
+                                 f"lower lr = {config.lr}") from None
 
         pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm),
                       counters=attacks.AttackCounters())
@@ -252,9 +244,10 @@ class Trainer:
             "images_per_second": round(images * self.epoch / max(self.seconds, 1e-9), 1),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters())}
         if self.accelerator.is_main_process:
-            run.write({**provenance(self.accelerator.device), "seed": self.config.seed, "seconds": run.metrics["seconds"],
-                       "processes": self.accelerator.num_processes, "compiled": self.compiled,
-                       "compile_seconds": round(self.compile_seconds, 1), "resumed_after_epoch": self.resumed})
+            run.write({**provenance(self.accelerator.device), "seed": self.config.seed,
+                       "seconds": run.metrics["seconds"], "processes": self.accelerator.num_processes,
+                       "compiled": self.compiled, "compile_seconds": round(self.compile_seconds, 1),
+                       "resumed_after_epoch": self.resumed})
         self.accelerator.wait_for_everyone()
 
 
@@ -275,18 +268,19 @@ def learning_rate(config, progress):
 
 
 def worthwhile(run, device):
-    """Whether to compile: long runs on a GPU with Triton, from facts alone (timings depend on the weather).  On a CPU
+    """Whether to compile: on a GPU with Triton, from facts alone (timings depend on the weather), never on a CPU, where
     convolutions, which no compiler makes faster, take most of the time.
+
+    Compiling takes about a minute and saves a third of what follows, so it must have three minutes to save from: at the
+    1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
-    return len(run.parts.train) * run.config.epochs * flop_per_image(run) > LEAST_FLOP[run.config.precision]
-
-
-def flop_per_image(run):
-    """Floating-point operations that training spends on an image in an epoch: 2 k + 3 passes, or 3 for CE."""
     from torch.utils.flop_counter import FlopCounterMode
+    config, dataset = run.config, run.dataset
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = models.build(run.config.network, run.dataset.num_classes, run.dataset.in_channels)
-        model(torch.zeros(1, *run.dataset.x_train.shape[1:]))
-    return (3 if run.config.method == "ce" else 2 * run.config.steps + 3) * counter.get_total_flops()
+        model = models.build(config.network, dataset.num_classes, dataset.in_channels)
+        model(torch.zeros(1, *dataset.x_train.shape[1:]))
+    passes = 3 if config.method == "ce" else 2 * config.steps + 3
+    work = len(run.parts.train) * config.epochs * passes * counter.get_total_flops()
+    return work > {"bf16": 2e16, "float32": 2e15}[config.precision]

@@ -1,4 +1,4 @@
-"""The models of a profile: which runs they are, the table of those that are trained, and what a plan measures of them."""
+"""The models of a profile: which runs they are, the table of the trained ones, and what a plan measures of them."""
 import dataclasses
 import functools
 import itertools
@@ -16,7 +16,8 @@ from helpers.training.store import exported, finished, prepare
 
 FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
-VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")  # what may be a list, a run each; the last varies fastest
+# What may be a list, a run each; the last one varies fastest.
+VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
@@ -43,12 +44,7 @@ def expand(models, recipe):
 
     Returns
     -------
-    list of Entry
-
-    Raises
-    ------
-    ValueError
-        Names the model by its place in the list, and what is wrong with it.
+    list of Entry; a ValueError names the model by its place in the list, and what is wrong with it
     """
     entries = {}
     for number, model in enumerate(models, 1):
@@ -120,16 +116,9 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
 
 
 def read_plan(path):
-    """The runs of a profile, each once, or the one of a config.json, and what to measure of them.
+    """The runs of a profile, each once, or the one of a config.json: a list of Entry, and what to measure of them.
 
-    Returns
-    -------
-    list of Entry; dict of settings of `evaluate_planned`
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        One paragraph that names file and model, before anything is trained.
+    Raises ValueError or FileNotFoundError: one paragraph that names file and model.
     """
     if Path(path).suffix == ".json":
         settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in FIELDS}
@@ -163,14 +152,11 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=()):
 
     Parameters
     ----------
-    eps : sequence of float, in 1/255
-        Radii of PGD on the cross entropy, for runs that were validated with one of them; other runs are attacked with
-        the radius they were validated with, and those that were validated without an attack not at all.
-    metric : str, optional
-        Spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a data
-        set that knows the metric.
-    powers : sequence of float
-        The p of WPGD models, whose attackers a PGD model of Table 3 meets as well.
+    eps : radii in 1/255 of PGD on the cross entropy, for runs that were validated with one of them; other runs are
+        attacked with the radius they were validated with, and those that were validated without an attack not at all
+    metric : spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a
+        data set that knows the metric
+    powers : p of the WPGD models whose attackers a PGD model meets as well
     """
     config, pgd = run.config, functools.partial(attacks.PGD, steps=steps, norm=run.config.norm)
     radii = [float(one) for one in eps] if config.val_eps in eps else [config.val_eps] if config.val_eps else []
@@ -189,21 +175,16 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=()):
 
 
 def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
-    """Evaluate a run on test images, clean and by `planned_attacks`; what was evaluated before is found.
+    """Evaluate a run on test images, clean and by `planned_attacks`; returns whether all is done.
 
-    The notebooks find these evaluations, too, if they ask for as many images.
+    The notebooks find these evaluations if they ask for as many images, as a later call does.
 
     Parameters
     ----------
-    deadline : float, optional, of `time.monotonic()`
-        No evaluation starts of which it is foreseeable that it would end later.
-    images : int, size of a class-stratified subset; 0: all
-    autoattack : int, size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
+    deadline : of `time.monotonic()`; no evaluation starts of which it is foreseeable that it would end later
+    images : size of a class-stratified subset; 0: all
+    autoattack : size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
     settings : of `planned_attacks`
-
-    Returns
-    -------
-    bool, whether all is done
     """
     planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
     if autoattack:

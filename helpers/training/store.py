@@ -28,29 +28,18 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 @dataclass(repr=False)
 class Run:
-    """A training run: what its config names, loaded and checked (`prepare`), and once it is trained what came of it.
+    """A training run: what its config names, loaded and checked (`prepare`), and once it is trained what came of it."""
 
-    Attributes
-    ----------
-    config : TrainConfig
-    dataset, parts : Dataset (after selecting classes) and its Split into training and validation
-    cost : CostMatrix of a WPGD run, else None
-    facts : dict, the config.json; folder : Path, named by their hash
-    model : nn.Module in eval mode, maps [0, 1] to logits; None for a run that was exported without its weights
-    rows : list of dict, the history; metrics : dict, last values and totals
-    loaded : bool, True if it was found on disk rather than trained now
-    """
-
-    config: object
-    dataset: data.Dataset
+    config: object  # TrainConfig
+    dataset: data.Dataset  # after selecting classes
     parts: data.Split
-    cost: costs.CostMatrix | None
-    facts: dict
+    cost: costs.CostMatrix | None  # of WPGD
+    facts: dict  # the config.json
     folder: Path
-    model: torch.nn.Module | None = None
-    rows: list = field(default_factory=list)
-    metrics: dict = field(default_factory=dict)
-    loaded: bool = False
+    model: torch.nn.Module | None = None  # in eval mode, [0, 1] -> logits; None for a run exported without its weights
+    rows: list = field(default_factory=list)  # of dict, the history
+    metrics: dict = field(default_factory=dict)  # last values and totals
+    loaded: bool = False  # found on disk rather than trained now
 
     @property
     def validation(self):
@@ -77,9 +66,8 @@ class Run:
         """The network with the weights that the seed gives, whatever state the global generator is in."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            model = models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
-                                 self.dataset.mean, self.dataset.std)
-        return model if self.dataset.image_size is None else model.to(memory_format=torch.channels_last)
+            return models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
+                                self.dataset.mean, self.dataset.std)
 
     def write(self, provenance):
         """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
@@ -104,7 +92,8 @@ class Run:
             self.model = self.network().to(device).eval()
             self.model.load_state_dict(load_file(self.folder / "weights.safetensors"))
         with open(self.folder / "history.csv", newline="") as file:
-            self.rows = [{name: _number(value) for name, value in row.items()} for row in csv.DictReader(file)]
+            self.rows = [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+                         for row in csv.DictReader(file)]
         metrics = json.loads((self.folder / "metrics.json").read_text())
         self.metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
         self.loaded = True
@@ -183,7 +172,3 @@ def write_weights(folder, model):
 
 def _write_json(path, value):
     write_atomic(path, json.dumps(value, indent=1) + "\n")
-
-
-def _number(text):
-    return int(text) if text.lstrip("-").isdigit() else float(text or "nan")
