@@ -79,9 +79,7 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
     model : callable, (N, 2) points in the unit square -> (N, K) logits
     pair : (int, int)
     resolution : int
-        Points a side of the grid; a detail smaller than a cell is not seen.
-    grid : DecisionGrid, optional
-        The model's, if it is known already; `resolution` is then ignored.
+        Points a side of the grid; a detail smaller than a cell is not seen. Not used with `grid`, a DecisionGrid.
 
     Returns
     -------
@@ -171,7 +169,7 @@ def curvature(segments, spacing=0.02):
     turning = covered = 0.0
     for line in segments:
         closed = len(line) > 3 and np.array_equal(line[0], line[-1])
-        chords = np.diff(thin(line, spacing), axis=0)
+        chords = np.diff(_thin(line, spacing), axis=0)
         if closed:
             chords = np.append(chords, chords[:1], axis=0)
         sizes = np.linalg.norm(chords, axis=1)
@@ -182,7 +180,7 @@ def curvature(segments, spacing=0.02):
     return float(turning / covered) if covered > 0 else float("nan")
 
 
-def thin(line, spacing):
+def _thin(line, spacing):
     """Return the vertices that are at least `spacing` from the one kept before, and always both ends."""
     kept = [0]
     for k in range(1, len(line)):
@@ -190,7 +188,7 @@ def thin(line, spacing):
             kept.append(k)
     if kept[-1] != len(line) - 1:
         # The last chord would be too short to have a reliable direction: merge it with the one before.
-        kept = [*(kept[:-1] if len(kept) > 1 else kept), len(line) - 1]
+        kept = [*(kept[:-1] or kept), len(line) - 1]
     return line[kept]
 
 
@@ -226,12 +224,8 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
     Returns
     -------
     float in [0, 1]
-        Points where the gradient vanishes have no direction and are left out; NaN if all are.
-
-    Raises
-    ------
-    ValueError
-        If a class of the pair has no point, both have the same mean, or `towards` is neither.
+        Points where the gradient vanishes have no direction and are left out; NaN if all are. A ValueError says
+        so where a class has no point or both have the same mean.
     """
     if towards not in ("mean", "nearest"):
         raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
@@ -279,10 +273,8 @@ def measure_boundaries(model, points, labels, resolution=200):
     for pair in combinations(range(grid.logits.shape[-1]), 2):
         segments = boundary_segments(model, pair, grid=grid)
         away = distance(points[np.isin(labels, pair)], segments)
-        rows.append({
-            "first": pair[0], "second": pair[1], "length": length(segments), "curvature": curvature(segments),
-            "mean_distance": float(away.mean()), "min_distance": float(away.min()),
-            "alignment": gradient_alignment(model, points, labels, pair),
-            "local_alignment": gradient_alignment(model, points, labels, pair, towards="nearest"),
-        })  # fmt: skip
+        rows.append({"first": pair[0], "second": pair[1], "length": length(segments), "curvature": curvature(segments),
+                     "mean_distance": away.mean(), "min_distance": away.min(),
+                     "alignment": gradient_alignment(model, points, labels, pair),
+                     "local_alignment": gradient_alignment(model, points, labels, pair, towards="nearest")})
     return pd.DataFrame(rows)
