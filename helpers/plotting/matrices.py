@@ -34,18 +34,14 @@ def matrices(frame: pd.DataFrame) -> Figure:
     frame : DataFrame
         One row a cell: ``profile``, ``panel`` (title), ``kind`` ("cost", "gap", "confusion", "difference"), ``true``,
         ``predicted`` (class names in the order to draw), ``value`` (shares in [0, 1] but for a cost) and, where there
-        are more than 20 classes, perhaps ``group``, a name for each run of neighbouring true classes.
+        are more than 20 classes, perhaps ``group``, a name for each run of neighbouring true classes. Raises a
+        ValueError for an unknown kind, and for a panel without exactly one value a pair of classes.
 
     Examples
     --------
     >>> cells = pd.DataFrame(gap, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
     >>> frame = cells.stack().rename("value").reset_index().assign(profile="quick: digits", panel="gap", kind="gap")
     >>> plotting.matrices(frame);
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind, or a panel without exactly one value a pair of classes.
     """
     if unknown := set(frame["kind"]) - set(KINDS):
         raise ValueError(f"Matrices of kind {unknown.pop()!r} are unknown; known are {', '.join(KINDS)}.")
@@ -68,17 +64,20 @@ def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float)
     texts = {where: matrix.map(_cell_text, kind=kind, fine=high < FINE) for where, matrix in matrices.items()}
     longest = max(2, *(cells.map(len).to_numpy().max() for cells in texts.values()))
     for where, matrix in matrices.items():
-        ax, count = grid.axes_dict[where], len(matrix)
-        size = min(side / count * POINTS / (0.66 * longest + 0.45), LARGEST)
-        sns.heatmap(matrix, vmin=low, vmax=high, cmap=KINDS[kind][0], mask=matrix.isna(), square=True, cbar=False,
-                    annot=texts[where] if count <= ANNOTATED else None, fmt="", annot_kws={"fontsize": size},
-                    rasterized=count > NAMED, ax=ax)
+        ax = grid.axes_dict[where]
+        image = ax.imshow(matrix, cmap=KINDS[kind][0], vmin=low, vmax=high, interpolation="nearest")
         ax.set_facecolor("#D9D9D9")
+        ax.spines[:].set_visible(False)
+        size = min(side / len(matrix) * POINTS / (0.66 * longest + 0.45), LARGEST)
+        dark = image.to_rgba(matrix.to_numpy())[..., :3] @ [0.299, 0.587, 0.114] < 0.55
+        for (row, column), text in np.ndenumerate(texts[where]) if len(matrix) <= ANNOTATED else ():
+            ax.text(column, row, text, ha="center", va="center", fontsize=size, in_layout=False,
+                    color="white" if dark[row, column] else "#222222")
         groups = panels[where].drop_duplicates("true")["group"].dropna() if "group" in panels[where] else ()
         _ticks(ax, list(matrix), list(groups), side, named=where[1] == 0 or list(matrix) != left)
     # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
     inset = ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1])
-    bar = grid.figure.colorbar(ax.collections[0], cax=inset, extend=beyond)
+    bar = grid.figure.colorbar(image, cax=inset, extend=beyond)
     bar.set_label(KINDS[kind][2], fontsize=SMALL)
     bar.outline.set(linewidth=0.4, edgecolor="#888888")
 
@@ -127,16 +126,18 @@ def _ticks(ax, classes: list, groups: list, side: float, named: bool) -> None:
     count, ticks = len(classes), {}
     if count > NAMED and groups:
         edges = [0, *(i for i in range(1, count) if groups[i] != groups[i - 1]), count]
-        ax.hlines(edges[1:-1], 0, count, color="black", linewidth=0.25, alpha=0.5)
-        ax.vlines(edges[1:-1], 0, count, color="black", linewidth=0.25, alpha=0.5)
+        for edge in edges[1:-1]:
+            ax.axhline(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
+            ax.axvline(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
         for start, stop in sorted(pairwise(edges), key=lambda edge: edge[0] - edge[1]):  # the largest groups first
-            if all(abs((start + stop) / 2 - other) >= 1.1 * GROUP / POINTS * count / side for other in ticks):
-                ticks[(start + stop) / 2] = groups[start]
+            middle = (start + stop - 1) / 2
+            if all(abs(middle - other) >= 1.1 * GROUP / POINTS * count / side for other in ticks):
+                ticks[middle] = groups[start]
         ax.set_xticks([])
         ax.tick_params(axis="y", length=2 if named else 0, labelsize=GROUP)
     else:
         shown = range(0, count, 1 if count <= NAMED else 50 if count > 100 else 20)
-        ticks = {index + 0.5: classes[index] if count <= NAMED else index for index in shown}
+        ticks = {index: classes[index] if count <= NAMED else index for index in shown}
         long = max(len(str(name)) for name in ticks.values()) * 0.6 * SMALL / POINTS > side / len(ticks)
         ax.set_xticks(list(ticks), ticks.values(), rotation=90 if long else 0)
         ax.tick_params(length=0)

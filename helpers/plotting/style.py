@@ -143,7 +143,7 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
     legends = [_finish_profile(grid, rows, handles) for _, rows in frame.groupby("profile", sort=False)]
     fig.set_layout_engine("constrained", w_pad=0.05, h_pad=0.05, wspace=0.02, hspace=0.02)
     fig.set_size_inches(WIDTH, 4 * len(grid.axes) + 5)  # high enough for axes of equal aspect
-    fig.draw_without_rendering()
+    fig.get_layout_engine().execute(fig)
     above, below = {}, {}  # inches of the texts around a line of axes
     for (line, _), ax in ((where, grid.axes_dict[where]) for where in panels):
         inner, outer = ax.get_window_extent(), ax.get_tightbbox()
