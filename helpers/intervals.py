@@ -87,7 +87,7 @@ class Resample:
 def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method="percentile"):
     """Return a statistic of models with its bootstrap interval over their test images, an Interval.
 
-    It is rounded to 12 decimals: of two equal sums, added up in another order, a rest of 1e-16 is left.
+    A rest of 1e-16, left of two equal sums that were added up in another order, is set to 0.
 
     Parameters
     ----------
@@ -102,10 +102,11 @@ def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method=
         raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
     found = []
     for evaluations in zip(*([model] if isinstance(model, Evaluation) else model for model in models)):
-        value = float(statistic(*evaluations))
+        value = round(float(statistic(*evaluations)), 12)
         drawn = resampled(statistic, *evaluations, samples=samples, seed=seed)
+        drawn[np.abs(drawn) < 1e-12] = 0
         found.append(basic(value, drawn, confidence) if method == "basic" else (value, *percentiles(drawn, confidence)))
-    return Interval(*(round(number, 12) for number in hull(found)))
+    return hull(found)
 
 
 def resampled(statistic, *evaluations, samples=1000, seed=0):
