@@ -49,7 +49,8 @@ def matrices(frame: pd.DataFrame) -> Figure:
     frame["ylabel"] = np.where(frame["column"] == 0, "true class", "")
     grid = sns.FacetGrid(frame, row="line", col="column", sharex=False, sharey=False)
     names = frame["group" if "group" in frame and frame["true"].nunique() > NAMED else "true"].astype(str)
-    side = (WIDTH - 0.065 * names.str.len().max() - 0.5) / grid.axes.shape[1] - 0.75  # inches, beside names and a bar
+    bars = frame.groupby("profile")["kind"].nunique().max()
+    side = (WIDTH - 0.065 * names.str.len().max() - 0.5 - 0.75 * bars) / grid.axes.shape[1]  # inches of a matrix, about
     for _, rows in frame.groupby("profile", sort=False):
         left = list(rows.loc[rows["column"] == 0, "true"].unique())
         for kind, cells in rows.groupby("kind", sort=False):
