@@ -102,9 +102,8 @@ def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method=
         raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
     found = []
     for evaluations in zip(*([model] if isinstance(model, Evaluation) else model for model in models)):
-        value = round(float(statistic(*evaluations)), 12)
-        drawn = resampled(statistic, *evaluations, samples=samples, seed=seed)
-        drawn[np.abs(drawn) < 1e-12] = 0
+        numbers = float(statistic(*evaluations)), resampled(statistic, *evaluations, samples=samples, seed=seed)
+        value, drawn = (np.where(np.abs(one) < 1e-12, 0.0, one) for one in numbers)
         found.append(basic(value, drawn, confidence) if method == "basic" else (value, *percentiles(drawn, confidence)))
     return hull(found)
 
