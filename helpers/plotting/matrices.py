@@ -74,7 +74,7 @@ def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float)
         for (row, column), text in np.ndenumerate(texts[where]) if len(matrix) <= ANNOTATED else ():
             ax.text(column, row, text, ha="center", va="center", fontsize=size, in_layout=False,
                     color="white" if dark[row, column] else "#222222")
-        groups = panels[where].drop_duplicates("true")["group"].dropna() if "group" in panels[where] else ()
+        groups = panels[where].drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna()
         _ticks(ax, list(matrix), list(groups), side, named=where[1] == 0 or list(matrix) != left)
     # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
     inset = ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1])

@@ -193,7 +193,7 @@ def _finish_profile(grid: sns.FacetGrid, rows: pd.DataFrame, handles: dict):
     up = ScaledTranslation(0, (9 + 1.2 * BODY * lines) / POINTS, grid.figure.dpi_scale_trans)
     grid.figure.text(0.01, 1, title, transform=place + up, fontsize=TITLE, fontweight="bold").set_in_layout(False)
     own = {label: handle for ax in axes.values() for handle, label in zip(*ax.get_legend_handles_labels())}
-    here = {str(value) for column in rows.select_dtypes(exclude="number") for value in rows[column].unique()}
+    here = {str(value) for column in rows.select_dtypes(exclude="number") for value in rows[column].unique() if value}
     entries = {label: handle for label, handle in (handles | own).items() if label in here or label not in handles}
     if not entries:
         return None
