@@ -1,0 +1,115 @@
+"""An executed notebook as HTML: formulas as MathML, alt texts for its figures, links that hold where the page lies."""
+
+import os
+import re
+from html import escape
+
+import nbformat
+from jinja2 import pass_context
+from math_core import LatexError, LatexToMathML
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+LIVE = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # dead in a page without a kernel
+MATH = LatexToMathML()
+# A phone's reader taps on a picture to see it whole.
+PICTURES = """{% extends "basic/index.html.j2" %}{% block data_png %}
+{% set file = output | get_metadata("file", "image/png") %}
+{% if file %}<a href="{{ file }}">{{ super() }}</a>{% else %}{{ super() }}{% endif %}{% endblock %}"""
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown of one cell of a `Page`."""
+
+    def block_math(self, body):
+        return f'<div class="formula">{mathml(body, block=True)}</div>'
+
+    def inline_math(self, body):
+        return mathml(body)
+
+    def latex_environment(self, name, body):
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+    def heading(self, text, level, **attrs):
+        html = super().heading(text, level, **attrs)
+        if level == 2 and (found := re.search(r'id="([^"]+)"', html)):
+            self.page.sections.append((found[1], text))
+        return html
+
+    def link(self, text, url, title=None):
+        url = self.page.target(url)
+        return super().link(text, url, title) if url else text
+
+
+class Exporter(HTMLExporter):
+    """One for all pages of a report: it compiles its templates once."""
+
+    def __init__(self):
+        super().__init__(raw_template=PICTURES, exclude_input_prompt=True, exclude_output_prompt=True)
+        self.register_filter("clean_html", lambda html: html)  # our own notebooks: cleaning takes a third of the time
+
+    @pass_context
+    def markdown2html(self, context, source):
+        renderer = _Renderer(escape=False, attachments=context.get("cell", {}).get("attachments", {}))
+        renderer.page = self.page
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def mathml(latex, block=False):
+    """Return LaTeX as MathML; what cannot be read stays LaTeX, so that nothing is lost."""
+    try:
+        return MATH.convert_with_local_state(latex.strip(), displaystyle=block)
+    except LatexError:
+        return f"<code>{escape(latex)}</code>"
+
+
+class Page:
+    """An executed notebook: `stem`, `title`, and, once its `body` was made, its `sections`, (id, HTML) each.
+
+    Parameters
+    ----------
+    path : Path
+        Of the executed copy.
+    figures : {name: dict}
+        See `pages.figures`; those that this notebook saves learn where they stand in it.
+    folder, repo : Path
+        Of the report, and of the checkout, for links between them.
+    """
+
+    def __init__(self, path, figures, folder, repo):
+        self.path, self.stem, self.title, self.folder, self.repo = path, path.stem, path.stem, folder, repo
+        self.content, self.sections, section = nbformat.read(path, as_version=4), [], ""
+        for cell in self.content.cells:
+            if cell.cell_type == "markdown":
+                for marks, text in re.findall(r"^(##?) (.+)$", cell.source, re.MULTILINE):
+                    self.title, section = (text, section) if marks == "#" else (self.title, text)
+            elif cell.cell_type == "code":
+                self._describe(cell, figures, section)
+
+    def _describe(self, cell, figures, section):
+        """Give each picture of a cell an alt text, and tell the figures that the cell saves where they stand."""
+        names = dict.fromkeys(re.findall(r'"([\w.+-]+)"', cell.source))
+        saved = iter([figures[name] for name in names if name in figures])
+        for output in [output for output in cell.outputs if "data" in output]:
+            output.data = {kind: data for kind, data in output.data.items() if kind not in LIVE}
+            if "image/png" not in output.data:
+                continue
+            about, figure = output.metadata.setdefault("image/png", {}), next(saved, {})
+            figure |= {"section": section, "link": f"{self.stem}.html#cell-id={cell.id}"} if figure else {}
+            found = f"{figure.get('label', 'Figure')}: {figure.get('title') or 'see the text beside it'}"
+            figure["alt"] = about["alt"] = about.get("alt") or f"{found} (section “{section}”)"
+            about["file"] = figure.get("file")
+
+    def target(self, url):
+        """Where a link of the notebook leads from its page: another page, a file of the checkout, or None."""
+        path, mark, part = url.partition("#")
+        if not path or re.match(r"[a-z]+:", url):
+            return url
+        file = self.repo / "notebooks" / path
+        if file.suffix == ".ipynb" and (self.path.parent / file.name).is_file():
+            return f"{file.stem}.html{mark}{part}"
+        return os.path.relpath(file, self.folder) + mark + part if file.exists() else None
+
+    def body(self, exporter):
+        exporter.page, self.sections = self, []
+        return exporter.from_notebook_node(self.content)[0]
