@@ -4,6 +4,7 @@
 """
 
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import torch
 from helpers import answers
 from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
-from helpers.attacks import frozen
 from helpers.checks import as_confusion, as_cost, as_images, as_labels
 
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
@@ -217,6 +217,19 @@ def _batch_size(model, images, attack, batch_size):
     return batch_size
 
 
+@contextmanager
+def _eval_mode(model):
+    """Put a model in eval mode for the length of a block; not frozen, which is for an attack to decide."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, torch.nn.Module) else []
+    try:
+        if modes:
+            model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _forward(function, model, images, labels=None, attack=None, batch_size=None):
     """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
     keep_freed_memory()
@@ -224,7 +237,7 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
     device, dtype = _placement(model, images)
     # cuDNN would otherwise round the factors of a convolution to 10 bits on recent GPUs.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
-    with frozen(model), torch.autocast(device.type, enabled=False), exact:
+    with _eval_mode(model), torch.autocast(device.type, enabled=False), exact:
         for start in range(0, len(images), size):
             x = images[start : start + size].to(device)
             x = x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)

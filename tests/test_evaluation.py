@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torch import nn
 
+from helpers import models
 from helpers import evaluation as ev
 from helpers.evaluation import Evaluation
 
@@ -107,6 +108,18 @@ def test_the_model_is_left_as_it_was_found_even_after_a_failure():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
     assert not first.is_inference() and not first.requires_grad
+
+
+def test_an_attack_of_ones_own_meets_a_network_that_is_not_frozen():
+    """A frozen network folds its BatchNorm: gradients, and with them answers, would differ in the last digits."""
+    def attack(model, x, y):
+        assert all(parameter.requires_grad for parameter in model.parameters()) and not model.training
+        return x
+
+    network, images = models.wide_resnet(10, 1, 4), torch.rand(4, 3, 16, 16)
+    logits = ev.predict_logits(network, images, range(4), attack)
+    with torch.inference_mode():
+        assert network.training and torch.equal(logits, network.eval()(images))
 
 
 def test_features_of_a_model():

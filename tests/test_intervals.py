@@ -208,7 +208,7 @@ def test_error_interval_of_unbalanced_classes_is_the_binomial_one():
     wrong[:90], wrong[900:950] = True, True
     value, low, high = bootstrap(error, Evaluation(labels, np.where(wrong, 1 - labels, labels), 2), samples=5000)
     width = 2 * 1.96 * np.sqrt((900 * 0.1 * 0.9 + 100 * 0.5 * 0.5) / 1000**2) * 100
-    assert low < value == pytest.approx(14) < high and high - low == pytest.approx(width, rel=0.08)
+    assert low < 14 < high and value == pytest.approx(14) and high - low == pytest.approx(width, rel=0.08)
 
 
 def test_seeds_are_compared_one_by_one_and_their_hull_is_given(two_models):
