@@ -7,8 +7,8 @@ import torch
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torch import nn
 
-from helpers import models
 from helpers import evaluation as ev
+from helpers import models
 from helpers.evaluation import Evaluation
 
 
