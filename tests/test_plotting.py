@@ -115,7 +115,7 @@ def draw_scatter():
     colors, markers = plotting.class_palette(frame["class"], frame["profile"])
     grid = sns.relplot(plotting.place(frame), row="line", col="column", x="x", y="y", hue="class", style="class",
                        palette=colors, markers=markers, facet_kws={**FREE, "despine": False})
-    return plotting.finish(grid, xlabel="silhouette 0.31", ylabel="", height=2, xticks=[], yticks=[])
+    return plotting.finish(grid, xlabel="silhouette 0.31", ylabel="", height=2, xticks=[], yticks=[], aspect=1)
 
 
 def draw_regions():
@@ -150,8 +150,9 @@ def check_layout(fig):
         words, line = text.get_text(), (box[3] - box[1]) / (1 + text.get_text().count("\n"))
         box[1], box[3] = (box[1] + line * (len(words) - len(words.rstrip("\n"))),
                           box[3] - line * (len(words) - len(words.lstrip("\n"))))
-    width, height = fig.bbox.size
-    outside = (boxes[:, :2] < -2).any(1) | (boxes[:, 2] > width + 2) | (boxes[:, 3] > height + 2)
+    # In the figure, and in what is left of it when it is saved without its margins.
+    edges = [fig.bbox.extents, fig.get_tightbbox().extents * fig.dpi]
+    outside = np.any([((boxes[:, :2] < edge[:2] - 2) | (boxes[:, 2:] > edge[2:] + 2)).any(1) for edge in edges], axis=0)
     assert not outside.any(), [texts[index].get_text() for index in np.flatnonzero(outside)]
     # Two pixels of slack: an extent includes the empty part of a line's height.
     low = np.maximum(boxes[:, None, :2], boxes[None, :, :2]) + 2

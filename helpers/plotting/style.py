@@ -153,7 +153,7 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
         place = blended_transform_factory(fig.transFigure, grid.axes_dict[line, column].transAxes)
         down = ScaledTranslation(0, 0.09 - below[line], fig.dpi_scale_trans)
         fig.legend(entries.values(), entries, loc="lower center", bbox_to_anchor=(0.5, 0), bbox_transform=place + down,
-                   ncols=columns, borderaxespad=0, borderpad=0, labelspacing=0.3).set_in_layout(False)
+                   ncols=columns, borderaxespad=0, borderpad=0, labelspacing=0.3)
     if grid.axes_dict[0, 0].get_aspect() == 1:
         height = min(height or 4.2, grid.axes_dict[0, 0].get_window_extent().height / fig.dpi)
     fig.set_size_inches(WIDTH, sum(above.values()) + sum(below.values()) + len(above) * ((height or 1.8) + 0.12))
@@ -191,7 +191,7 @@ def _finish_profile(grid: sns.FacetGrid, rows: pd.DataFrame, handles: dict):
     highest.set_title("\n" * (title.count("\n") + 2) + highest.get_title())
     place = blended_transform_factory(grid.figure.transFigure, axes[first].transAxes)
     up = ScaledTranslation(0, (9 + 1.2 * BODY * lines) / POINTS, grid.figure.dpi_scale_trans)
-    grid.figure.text(0.01, 1, title, transform=place + up, fontsize=TITLE, fontweight="bold").set_in_layout(False)
+    grid.figure.text(0.01, 1, title, transform=place + up, fontsize=TITLE, fontweight="bold")
     own = {label: handle for ax in axes.values() for handle, label in zip(*ax.get_legend_handles_labels())}
     here = {str(value) for column in rows.select_dtypes(exclude="number") for value in rows[column].unique() if value}
     entries = {label: handle for label, handle in (handles | own).items() if label in here or label not in handles}
