@@ -6,6 +6,8 @@ repo=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P)
 runner=$repo/notebooks/runner
 venv=$repo/.venv
 log=$repo/.install.log
+# PyTorch's own CPU wheels: those of PyPI bring 3 GB of CUDA along. The variable names a mirror.
+cpu_wheels=${WPGD_CPU_WHEELS:-https://download.pytorch.org/whl/cpu}
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "run_all.sh: $*"; exit 1; }
@@ -14,7 +16,8 @@ usage() {
   cat <<'END'
 Usage: ./run_all.sh [options]
 
-Sets itself up (the first time), runs the notebooks in order, and writes results/<profile>/.
+Sets itself up (the first time), runs the notebooks in order, and writes results/<profile>/, whose report/index.html
+shows it all. --cpu, --gpu, --lab and --test come first.
 
   --profile NAME|FILE  smoke, quick (default), reduced, paper, ... or the path of a YAML file
   --data-root DIR      folder that holds the data sets (see README.md: Data)
@@ -22,7 +25,8 @@ Sets itself up (the first time), runs the notebooks in order, and writes results
   --only 01,05         run only these notebooks
   --from 03            run this notebook and those after it
   --keep-going         go on with the next notebook after one has failed
-  --lab [ARGS]         open JupyterLab on notebooks/; ARGS go to it
+  --cpu, --gpu         install PyTorch without or with CUDA (default: by what nvidia-smi finds, at the first start)
+  --lab [ARGS]         open JupyterLab on notebook 01; ARGS go to it
   --test [ARGS]        run ruff and pytest; ARGS go to pytest
   --help               print this
 
@@ -30,9 +34,9 @@ Exit status: 0 everything ran; 1 a notebook, a test or the set-up failed; 2 bad 
 END
 }
 
-# What .venv was made for: this place and Python on the first line, the pins on the second.
+# What .venv was made for: this place, Python and PyTorch's kind on the first line, the pins on the second.
 wanted_stamp() {
-  printf '%s, %s\n' "$repo" "$("$venv/bin/python" -V 2>&1)"
+  printf '%s, %s, %s\n' "$repo" "$("$venv/bin/python" -V 2>&1)" "$kind"
   cat -- "$repo/requirements.txt" "$repo/pyproject.toml" | sha256sum
 }
 is_fresh() { [[ -f $venv/stamp && $(wanted_stamp) == "$(<"$venv/stamp")" ]]; }
@@ -52,10 +56,19 @@ show() {
   while IFS= read -r line; do [[ ! -t 2 ]] || printf '\r\033[K%.76s' "$line" >&2; done
   [[ ! -t 2 ]] || printf '\r\033[K' >&2
 }
-pip_install() { # PYTHON ARGUMENTS
-  local python=$1; shift
-  (cd -- "$repo" && "$python" -m pip install --no-input "$@" 2>&1) | tee -- "$log" | show ||
-    die "pip could not install the packages: $(grep -m 1 ERROR -- "$log" || echo 'it stopped'). Whole log: $log"
+pip_install() {
+  (cd -- "$repo" && "$venv/bin/python" -m pip install --no-input -r requirements.txt -e . "$@" 2>&1) |
+    tee -- "$log" | show
+}
+install() {
+  # A host that does not answer would cost pip minutes; one that cannot give the file costs a second try.
+  local ask='import signal, sys, urllib.request as web; signal.alarm(5); web.urlopen(sys.argv[1] + "/torch/", timeout=5)'
+  if [[ $kind == cpu ]] && { "$venv/bin/python" -c "$ask" "$cpu_wheels"; } 2>/dev/null; then
+    if pip_install --extra-index-url "$cpu_wheels"; then return; fi
+    say "Once more, without $cpu_wheels"
+  fi
+  pip_install || die "pip could not install the packages: $(grep -m 1 ERROR -- "$log" || echo 'it stopped')." \
+    "Whole log: $log"
 }
 
 set_up() {
@@ -71,7 +84,7 @@ set_up() {
     "$base" -m venv --clear -- "$venv" >"$log" 2>&1 ||
       die "cannot make $venv with $base (Debian, Ubuntu: apt install python3-venv). The whole log: $log"
   fi
-  pip_install "$venv/bin/python" -r requirements.txt -e .
+  install
   wanted_stamp >"$venv/stamp.part"
   mv -- "$venv/stamp.part" "$venv/stamp"
   exec 9>&-
@@ -79,10 +92,19 @@ set_up() {
 
 [[ ${1:-} != --help && ${1:-} != -h ]] || { usage; exit; }
 
+# PyTorch's kind: as asked for, else that of .venv (a cluster's login node has no GPU), else by the machine.
+kind=
+while [[ ${1:-} == --cpu || ${1:-} == --gpu ]]; do kind=${1#--}; shift; done
+if [[ -z $kind && -f $venv/stamp ]]; then IFS= read -r kind <"$venv/stamp" && kind=${kind##*, }; fi
+if [[ $kind != cpu && $kind != gpu ]]; then
+  kind=cpu
+  if nvidia-smi -L >/dev/null 2>&1; then kind=gpu; fi
+fi
+
 mode=run
 case ${1:-} in --lab | --test) mode=${1#--}; shift ;; esac
 
-# The active environment is used as it is where it meets the pins, else .venv.
+# The active environment is used where it has all that is needed, and never changed; else .venv.
 python=$venv/bin/python
 active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
 [[ -x $active/bin/python ]] || active=
@@ -90,11 +112,7 @@ if [[ -n $active ]]; then candidate=$active/bin/python; else candidate=python3; 
 ready=1
 if [[ $active != "$venv" ]]; then
   lacks=$("$candidate" "$runner/environment.py" 2>/dev/null) && ready=0 || ready=$?
-  if [[ $ready == 3 && -n $active ]]; then
-    say "Installing wpgd from $repo into the active environment $active"
-    pip_install "$candidate" --no-deps -e .
-    ready=0
-  fi
+  [[ $ready != 3 ]] || lacks="it has not this wpgd ($candidate -m pip install --no-deps -e '$repo' would add it)"
 fi
 if [[ $ready == 0 ]]; then
   python=$candidate
@@ -108,8 +126,11 @@ export JUPYTER_PREFER_ENV_PATH=1
 # to slow down 20-fold; always sleeping costs half the speed on an idle machine.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
 case $mode in
-  run) exec "$python" -P -m runner "$@" ;;
-  lab) cd -- "$repo/notebooks" && exec "$python" -m jupyterlab "$@" ;;
+  run) exec "$python" -P -m report --run "$@" ;;
+  lab)
+    cd -- "$repo"
+    exec "$python" -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/01_toy_boundaries.ipynb "$@"
+    ;;
   test)
     cd -- "$repo"
     [[ -n ${NLTK_DATA:-} || ! -d ../shared/nltk_data ]] || export NLTK_DATA=$repo/../shared/nltk_data

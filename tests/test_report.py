@@ -66,7 +66,8 @@ def results(tmp_path_factory):
                          + "wide" * 300 + "</td></tr></table>"}),
         new_code_cell("x = '" + "long " * 40 + "'", outputs=[new_output("stream", name="stdout", text="a line " * 60)]))
     failed = new_output("error", ename="ZeroDivisionError", evalue="no", traceback=["\x1b[31mno\x1b[0m"])
-    execute(folder, "02_second", new_markdown_cell("# 02 · The second\n\n## Loss"), new_code_cell("1 / 0", outputs=[failed]))
+    execute(folder, "02_second", new_markdown_cell("# 02 · The second\n\n## Loss"),
+            new_code_cell("1 / 0", outputs=[failed]))
     rows = [claim("less-confident", "holds"), claim("pgd-flattens", "holds"), claim("wpgd-preserves-similar", "fails")]
     write_csv(folder / "claims.csv", rows)
     write_csv(folder / "paper_vs_ours.csv", [{
@@ -206,7 +207,7 @@ def test_board_is_written_into_a_readme_in_place(tmp_path):
 
 def test_command(results, capsys):
     assert command.main(["--profile", "smoke", "--results", str(results)]) == 2
-    assert "./run_all.sh --profile smoke" in capsys.readouterr().err
+    assert "./run_all.sh writes them" in capsys.readouterr().err
     shutil.copytree(results, results.parent / "smoke", dirs_exist_ok=True)
     assert command.main(["--profile", "smoke", "--results", str(results.parent)]) == 0
     assert capsys.readouterr().out.strip().endswith("smoke/report/index.html")

@@ -152,8 +152,8 @@ def test_interrupt_ends_the_kernel_and_what_it_started(tmp_path):
 
 
 def test_a_reader_who_leaves_ends_the_kernel_without_a_traceback(tmp_path):
-    code = ("from runner import live; from runner.__main__ import command; live.LOG_EVERY = 0.1;"
-            "command([], pathlib.Path(sys.argv[1]))")
+    code = ("from runner import live; from runner.__main__ import command, main; live.LOG_EVERY = 0.1;"
+            "command(main, [], pathlib.Path(sys.argv[1]))")
     with at_work(tmp_path, code) as child:
         child.stdout.close()
         assert child.wait(timeout=10) == 141 and b"" == child.stderr.read()

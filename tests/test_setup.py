@@ -1,14 +1,20 @@
 """run_all.sh sets up once and only where it must. The Pythons here are stand-ins that note how they are called."""
 
+import functools
+import http.server
+import inspect
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +24,7 @@ import yaml
 from runner import cli, environment
 
 REPO = Path(__file__).resolve().parents[1]
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 TOOLS = "bash cat cp dirname env flock grep head mkdir mv readlink rm sha256sum sleep tee".split()
 STAND_IN = """#!/usr/bin/env bash
 printf '%s %s [%s]\\n' "$0" "$*" "${{NLTK_DATA:-}}" >>'{calls}'
@@ -26,7 +33,7 @@ case "$*" in
   -V) echo "Python ${{FAKE_VERSION:-3.11.7}}" ;;
   *"-m venv"*) rm -rf -- "${{@: -1}}"; mkdir -p -- "${{@: -1}}/bin"; cp -- "$0" "${{@: -1}}/bin/python" ;;
   *"-m pip"*) {pip} ;;
-  *"-m runner" | *"-m runner "* | *"-m ruff"* | *"-m pytest"* | *"-m jupyterlab"*) ;;
+  *"-m report --run"* | *"-m ruff"* | *"-m pytest"* | *"-m jupyterlab"*) ;;
   *) exec '{real}' "$@" ;;
 esac
 """
@@ -95,8 +102,9 @@ def checkout(tmp_path):
 
 def test_help_needs_no_python(checkout):
     done = checkout.start("--help")
-    told = re.findall(r"^  (--[a-z-]+)", done.stdout, re.MULTILINE)
-    assert done.returncode == 0 and sorted(told) == sorted([*cli.OPTIONS, "--lab", "--test", "--help"])
+    told = re.findall(r"--[a-z-]+", " ".join(re.findall(r"^  (--.+?)  ", done.stdout, re.MULTILINE)))
+    known = [*cli.OPTIONS, "--cpu", "--gpu", "--lab", "--test", "--help"]
+    assert done.returncode == 0 and sorted(told) == sorted(known)
     assert not checkout.calls("")
 
 
@@ -106,23 +114,23 @@ def test_active_environment_that_meets_the_pins_is_used_as_it_is(checkout):
     done = checkout.start("--only", "1", "--results", "a b")
     assert done.returncode == 0, done.stderr
     assert not checkout.calls("-m pip") and not (checkout.repo / ".venv").exists()
-    assert checkout.calls("-m runner ") == [f"{env}/bin/python -P -m runner --only 1 --results a b []"]
+    assert checkout.calls("-m report") == [f"{env}/bin/python -P -m report --run --only 1 --results a b []"]
 
 
 def test_python_on_the_path_that_meets_the_pins_is_used_as_it_is(checkout):
     checkout.install_wpgd(checkout.repo)
     checkout.env["VIRTUAL_ENV"] = str(checkout.repo / "gone")
     assert checkout.start().returncode == 0
-    assert not checkout.calls("-m pip") and len(checkout.calls("bin/python3 -P -m runner ")) == 1
+    assert not checkout.calls("-m pip") and len(checkout.calls("bin/python3 -P -m report --run")) == 1
 
 
-def test_active_environment_with_another_checkout_gets_this_one(checkout):
+def test_active_environment_is_never_changed(checkout):
     env = checkout.activate()
     checkout.install_wpgd(REPO)
     done = checkout.start()
-    assert done.returncode == 0 and str(checkout.repo) in done.stderr
-    assert checkout.calls("-m pip") == [f"{env}/bin/python -m pip install --no-input --no-deps -e . []"]
-    assert checkout.calls(f"{env}/bin/python -P -m runner ")
+    assert done.returncode == 0 and not checkout.calls(f"{env}/bin/python -m pip")
+    assert f"{env}/bin/python -m pip install --no-deps -e '{checkout.repo}' would add it" in done.stderr
+    assert checkout.calls(".venv/bin/python -m pip") and checkout.calls(".venv/bin/python -P -m report --run")
 
 
 def test_python_on_the_path_without_wpgd_is_left_alone(checkout):
@@ -143,7 +151,7 @@ def test_second_start_installs_nothing(checkout):
     for _ in range(2):
         done = checkout.start()
         assert done.returncode == 0 and not checkout.calls("-m pip") and not checkout.calls("-m venv")
-        assert checkout.calls(f"{checkout.repo}/.venv/bin/python -P -m runner ")
+        assert checkout.calls(f"{checkout.repo}/.venv/bin/python -P -m report --run")
 
 
 def test_changed_pins_are_installed_into_the_venv_that_is_there(checkout):
@@ -171,10 +179,102 @@ def test_failing_pip_is_told_and_tried_again(checkout):
     done = checkout.start()
     log = checkout.repo / ".install.log"
     assert done.returncode == 1 and "ERROR: no network" in done.stderr and str(log) in done.stderr
-    assert "no network" in log.read_text() and not checkout.calls("-m runner ")
+    assert "no network" in log.read_text() and not checkout.calls("-m report")
     checkout.stand_in(checkout.bin / "python3")
     assert checkout.start().returncode == 0
     assert len(checkout.calls("-m venv")) == 1, "what half an installation left is cleared"
+
+
+BACKEND = """
+import pathlib, zipfile
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    wheel(folder, "wpgd", "0.1")
+    return "wpgd-0.1-py3-none-any.whl"
+"""
+
+
+def wheel(folder, name, version):
+    """A wheel without content, as an index serves it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        about = f"{name}-{version}.dist-info"
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+
+
+@pytest.fixture
+def indices(checkout, tmp_path):
+    """PyPI, with a torch that brings CUDA, and PyTorch's index of CPU wheels, served from a folder; what pip chose."""
+    wheel(tmp_path / "served" / "pypi" / "torch", "torch", "2.13.0")
+    wheel(tmp_path / "served" / "cpu" / "torch", "torch", "2.13.0+cpu")
+    (checkout.repo / "requirements.txt").write_text("torch==2.13.0\n")
+    backend = BACKEND + inspect.getsource(wheel).replace("folder.mkdir", "folder = pathlib.Path(folder); folder.mkdir")
+    (checkout.repo / "backend.py").write_text(backend)
+    (checkout.repo / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n')
+    handler = functools.partial(QuietHandler, directory=tmp_path / "served")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, report = f"http://127.0.0.1:{server.server_port}", tmp_path / "chosen.json"
+    checkout.stand_in(checkout.bin / "python3", pip=f"exec '{sys.executable}' \"$@\" --dry-run --ignore-installed "
+                                                    f"--report '{report}'")
+    checkout.env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{address}/pypi", "HOME": str(tmp_path),
+                     "PIP_DISABLE_PIP_VERSION_CHECK": "1", "WPGD_CPU_WHEELS": f"{address}/cpu"}
+
+    def chosen():
+        found = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+        return {about["name"]: about["version"] for about in found}
+
+    yield chosen
+    server.shutdown()
+    server.server_close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def add_gpu(checkout, status=0):
+    tool = checkout.bin / "nvidia-smi"
+    tool.write_text(f"#!/usr/bin/env bash\nexit {status}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(("machine", "options", "version"), [
+    ("no GPU", [], "2.13.0+cpu"), ("GPU", [], "2.13.0"), ("broken driver", [], "2.13.0+cpu"),
+    ("GPU", ["--cpu"], "2.13.0+cpu"), ("no GPU", ["--gpu"], "2.13.0")])
+def test_pytorch_comes_without_cuda_where_there_is_no_gpu(checkout, indices, machine, options, version):
+    if machine != "no GPU":
+        add_gpu(checkout, status=int(machine == "broken driver"))
+    done = checkout.start(*options, "--only", "1")
+    assert done.returncode == 0, done.stderr + (checkout.repo / ".install.log").read_text()
+    assert indices() == {"torch": version, "wpgd": "0.1"}
+    assert checkout.calls("-P -m report --run --only 1 []")
+
+
+@pytest.mark.parametrize("trouble", ["refused", "silent", "no file"])
+def test_pypi_is_used_at_once_where_the_cpu_wheels_cannot_be_had(checkout, indices, trouble, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        if trouble == "no file":
+            next((tmp_path / "served" / "cpu" / "torch").iterdir()).write_text("no wheel")
+        else:
+            port = silent.getsockname()[1] if trouble == "silent" else 9
+            checkout.env["WPGD_CPU_WHEELS"] = f"http://127.0.0.1:{port}/cpu"
+        began = time.monotonic()
+        done = checkout.start()
+        assert done.returncode == 0, done.stderr + (checkout.repo / ".install.log").read_text()
+    assert indices()["torch"] == "2.13.0" and time.monotonic() - began < 30
+    assert "Alarm clock" not in done.stderr and ("Once more" in done.stderr) == (trouble == "no file")
+
+
+def test_kind_of_pytorch_is_kept_until_another_is_asked_for(checkout):
+    assert checkout.start("--cpu").returncode == 0
+    add_gpu(checkout)
+    for options, installed in (([], 0), (["--cpu"], 0), (["--gpu"], 1), ([], 0), (["--gpu", "--test"], 0)):
+        assert checkout.start(*options).returncode == 0
+        assert len(checkout.calls("-m venv")) == len(checkout.calls("-m pip")) == installed, options
 
 
 def test_interrupted_installation_leaves_no_stamp(checkout):
@@ -188,7 +288,7 @@ def test_interrupted_installation_leaves_no_stamp(checkout):
         time.sleep(0.05)
     os.killpg(child.pid, signal.SIGTERM)
     assert child.wait(timeout=20) != 0
-    assert not list((checkout.repo / ".venv").glob("stamp*")) and not checkout.calls("-m runner ")
+    assert not list((checkout.repo / ".venv").glob("stamp*")) and not checkout.calls("-m report")
 
 
 def test_no_python_is_one_clear_error(checkout):
@@ -227,7 +327,8 @@ def test_test_command_runs_ruff_and_pytest_with_wordnet(checkout):
 
 def test_lab_starts_jupyterlab(checkout):
     assert checkout.start("--lab", "--no-browser").returncode == 0
-    assert checkout.calls(".venv/bin/python -m jupyterlab --no-browser")
+    page = "--LabApp.default_url=/lab/tree/notebooks/01_toy_boundaries.ipynb"
+    assert checkout.calls(f".venv/bin/python -m jupyterlab {page} --no-browser")
 
 
 def test_unmet_pin(tmp_path, monkeypatch):
@@ -247,17 +348,21 @@ def test_there_is_one_list_of_pins():
     names = {pin.split("==")[0] for pin in pins}
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     assert set(project["dependencies"]) <= names
-    conda = yaml.safe_load((REPO / "environment.yml").read_text())
-    assert conda["name"] == "wpgd" and conda["dependencies"][-1] == {"pip": ["-r requirements.txt", "-e ."]}
+    conda = {name: yaml.safe_load((REPO / name).read_text()) for name in ("environment.yml", "environment-gpu.yml")}
+    for name, wheels in (("environment.yml", [f"--extra-index-url {CPU_WHEELS}"]), ("environment-gpu.yml", [])):
+        assert conda[name]["name"] == "wpgd"
+        assert conda[name]["dependencies"][-1] == {"pip": [*wheels, "-r requirements.txt", "-e ."]}
+    assert f":-{CPU_WHEELS}}}" in (REPO / "run_all.sh").read_text()
 
 
 def test_package_data_covers_every_file_of_helpers():
     setuptools = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]
     packed = {pattern.removeprefix("*") for pattern in setuptools["package-data"]["*"]} | {".py"}
-    folders = [REPO / "helpers", REPO / "notebooks" / "runner"]
+    folders = [REPO / "helpers", REPO / "notebooks" / "runner", REPO / "notebooks" / "report"]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files if "__pycache__" not in path.parts} <= packed
-    for folder in {path.parent for path in files if "__pycache__" not in path.parts}:
+    files = [path for path in files if not {"__pycache__", "templates"} & set(path.parts)]
+    assert {path.suffix for path in files} <= packed and "templates/*" in packed
+    for folder in {path.parent for path in files}:
         assert (folder / "__init__.py").is_file(), f"{folder} would not be packed"
 
 

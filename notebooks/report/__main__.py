@@ -1,33 +1,38 @@
 """``python -m report [--profile NAME] [--results DIR]``: the report of results that are there already.
 
-``python -m report --readme`` writes the board of README.md from the committed results of the profile `reduced`.
+``--run`` as the first option runs the notebooks before, as ./run_all.sh does. ``--readme`` alone writes the board of
+README.md, from the committed results of the profile `reduced`.
 """
 
 import sys
 
 from helpers import profiles
-from report import board, pages
+from runner import __main__ as runner
 from runner import cli
 
 
 def main(argv):
-    """Make a report, or the board of README.md; return 0, or 2 for a bad option or a folder without results."""
+    """Make a report, or the board of README.md; returns 0, what the run did, or 2 where there is nothing to show."""
+    code = runner.main(argv[1:]) if argv[:1] == ["--run"] else 0
+    if code > 1:
+        return code
+    from report import board, pages  # with nbconvert and pandas, which the notebooks need not wait for
+
     if argv == ["--readme"]:
         board.update(cli.REPO / "README.md", board.read(cli.REPO / "results" / "reduced" / "claims.csv"))
         return 0
     try:
-        options = cli.parse(argv)
+        options = cli.parse([word for word in argv if word != "--run"])
         profile = profiles.read(options.profile)
         results = options.results / profile["name"]
         if not (results / "executed").is_dir():
-            raise FileNotFoundError(f"{results} has no executed notebooks: ./run_all.sh --profile {profile['name']} "
-                                    "writes them.")
+            raise FileNotFoundError(f"{results} has no executed notebooks: ./run_all.sh writes them.")
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     print(f"Report: {pages.build(results, cli.REPO, profile['description'])}")
-    return 0
+    return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    runner.command(main, sys.argv[1:])

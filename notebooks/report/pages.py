@@ -38,16 +38,9 @@ def figures(results):
 
 
 def build(results, repo, description=""):
-    """Make the report of a profile anew; returns the path of its index.html.
+    """Make the report of a profile anew, in its folder `results` (Path); returns the path of its index.html.
 
-    Parameters
-    ----------
-    results : Path
-        Folder of the profile, as the notebooks leave it.
-    repo : Path
-        The checkout.
-    description : str
-        Of the profile.
+    `repo` is the checkout (Path), `description` that of the profile.
     """
     folder, saved = results / "report", figures(results)
     shutil.rmtree(folder, ignore_errors=True)

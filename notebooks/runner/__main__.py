@@ -62,8 +62,8 @@ def _summary(outcomes, results, began):
     yield f"Total {clock(time.time() - began)}, peak memory of a notebook {memory:.1f} GiB. Look in {results}"
 
 
-def command(*words):
-    """`main`, for a shell: 141 if whoever read the output has gone (``./run_all.sh | head``)."""
+def command(main, *words):
+    """A main function, for a shell: 141 if whoever read the output has gone (``./run_all.sh | head``)."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = main(*words)
@@ -76,4 +76,4 @@ def command(*words):
 
 
 if __name__ == "__main__":
-    command()
+    command(main)

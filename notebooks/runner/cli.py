@@ -26,7 +26,7 @@ def parse(argv, repo=REPO):
         raise ValueError(f"{error}. See ./run_all.sh --help.") from None
     if unknown:
         near = profiles.suggest(unknown[0], OPTIONS)
-        hint = " It must be the first option." if unknown[0] in ("--lab", "--test") else near
+        hint = " It must be the first option." if unknown[0] in ("--cpu", "--gpu", "--lab", "--test") else near
         raise ValueError(f"unknown option {unknown[0]!r}.{hint} See ./run_all.sh --help.")
     options.profile = profiles.find(options.profile, repo / "notebooks" / "profiles")
     options.notebooks = select(sources(repo), options.only, options.start)
