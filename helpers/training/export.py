@@ -8,7 +8,6 @@ import json
 import shutil
 from pathlib import Path
 
-from huggingface_hub import save_torch_state_dict  # comes with accelerate
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -36,6 +35,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
         write_atomic(target / "confusions.json", "[\n" + ",\n".join(lines) + "\n]\n")
         answers.pack(folder, target / "answers.npz")
     if weights:
+        from huggingface_hub import save_torch_state_dict  # comes with accelerate
         state = load_file(folder / "weights.safetensors")
         if weights == "float16":
             state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
