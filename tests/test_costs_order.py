@@ -17,31 +17,25 @@ def block_cost(sizes, rng, within=1.0, across=10.0):
 
 def test_blocks_become_consecutive_groups():
     cost, block = block_cost([4, 7, 5], np.random.default_rng(0))
-    order, groups = costs.ordered_groups(cost, count=3)
+    order, groups = costs.ordered_groups(cost)
     assert sorted(order) == list(range(16))
-    assert sorted(stop - start for _, start, stop in groups) == [4, 5, 7]
     assert [groups[0][1], *(stop for _, _, stop in groups)] == sorted({*(s for _, s, _ in groups), 16})
     for name, start, stop in groups:
-        assert len(set(block[order[start:stop]])) == 1
+        assert len(set(block[order[start:stop]])) == 1 and stop - start >= 3
         assert name in {f"like {cost.classes[index]}" for index in order[start:stop]}
 
 
-def test_a_small_group_joins_its_nearer_neighbour():
+def test_a_small_group_joins_its_nearer_neighbour(monkeypatch):
     cost, block = block_cost([6, 1, 6], np.random.default_rng(1))
     values = np.array(cost.values)
     alone, near = block == 1, block == 2
     values[np.ix_(alone, near)] = values[np.ix_(near, alone)] = 5.0
     cost = costs.CostMatrix(values, cost.classes)
-    order, groups = costs.ordered_groups(cost, count=3, smallest=1)
-    assert sorted(stop - start for _, start, stop in groups) == [1, 6, 6]
-    order, groups = costs.ordered_groups(cost, count=3, smallest=2)
-    joined, = [order[start:stop] for _, start, stop in groups if stop - start == 7]
-    assert set(block[joined]) == {1, 2}
-
-
-def test_too_few_groups_are_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        costs.ordered_groups(costs.wordnet_cost("cifar10"), count=0)
+    for smallest in (1, 2, 3):
+        monkeypatch.setattr("helpers.costs.order.SMALLEST", smallest)
+        order, groups = costs.ordered_groups(cost)
+        own, = [block[order[start:stop]] for _, start, stop in groups if 1 in block[order[start:stop]]]
+        assert set(own) == ({1} if smallest == 1 else {1, 2})
 
 
 @pytest.mark.parametrize("data_set", ["cifar100", "tiny-imagenet-200"])
@@ -68,4 +62,4 @@ def test_nltk_agrees_on_the_shared_word():
     except LookupError:
         pytest.skip("WordNet's corpus is not here; set NLTK_DATA")
     common = first.lowest_common_hypernyms(second)[0].name().split(".")[0]
-    assert shared_hypernym(["cat", "dog"], cover=1.0) == common
+    assert shared_hypernym(["cat", "dog"]) == common

@@ -1,32 +1,26 @@
 """Near and distant classes: the pairs by their cost, and an order in which alike classes are neighbours (Fig. 3, 4)."""
-
 from itertools import pairwise
 
 import numpy as np
 
 from .wordnet import readable, shared_hypernym
 
+SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbours
+
 
 def pairs_by_cost(cost, share=1 / 3, which="distant"):
-    """A 0/1 matrix of the pairs of classes with the highest (or lowest) costs.
+    """A 0/1 matrix (K, K) of the pairs of classes with the highest (or lowest) costs.
+
+    It is a cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing
+    the same) that end in one of these pairs.
 
     Parameters
     ----------
     cost : CostMatrix
-    share : float in (0, 1]
-        Share of the K(K-1) pairs. Pairs that cost the same as the last one chosen are chosen too.
-    which : {"distant", "similar"}
+    share : float in (0, 1], of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too
+    which : "distant" or "similar"
 
-    Returns
-    -------
-    (K, K) float64 array
-        A cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class
-        weighing the same) that end in one of these pairs.
-
-    Raises
-    ------
-    ValueError
-        For another word or share.
+    Raises ValueError for another word or share.
     """
     if which not in ("distant", "similar") or not 0 < share <= 1:
         raise ValueError(f'pairs_by_cost takes "distant" or "similar" and a share in (0, 1], not {which!r} and {share}.')
@@ -35,57 +29,34 @@ def pairs_by_cost(cost, share=1 / 3, which="distant"):
     return (off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])).astype(np.float64)
 
 
-def ordered_groups(cost, count=None, smallest=3):
+def ordered_groups(cost):
     """Order the classes of a cost matrix so that cheap confusions lie near the diagonal.
 
     Average-linkage clustering of the costs; of the orders that its tree admits, the one with the least
     cost between neighbours. The paper shows 100 and 200 classes in an order that it does not give.
 
-    Parameters
-    ----------
-    cost : CostMatrix
-    count : int, optional
-        Number of groups at most; by default twice the square root of K.
-    smallest : int
-        A group with fewer classes joins the nearer one of its neighbours.
-
     Returns
     -------
-    order : list of K int
-        ``matrix[order][:, order]`` is the matrix in the new order.
-    groups : list of (name, start, stop)
-        Consecutive parts of the order. A group is named by what WordNet calls most of its classes ("fish"),
-        where the classes are known there, else by the class nearest to the others.
-
-    Raises
-    ------
-    ValueError
-        If ``count`` is less than 1.
+    order : list of K int; ``matrix[order][:, order]`` is the matrix in the new order
+    groups : list of (name, start, stop), consecutive parts of the order, at most twice the square root of K.
+        A group is named by what WordNet calls most of its classes ("fish"), else by the class nearest to the others.
     """
     from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
     from scipy.spatial.distance import squareform
 
     values = (cost.values + cost.values.T) / 2
-    count = round(2 * len(cost) ** 0.5) if count is None else count
-    if count < 1:
-        raise ValueError(f"count = {count} groups: give at least 1.")
     tree = linkage(squareform(values, checks=False), "average", optimal_ordering=True)
     order = leaves_list(tree)
-    member = fcluster(tree, count, "maxclust")[order]
+    member = fcluster(tree, round(2 * len(cost) ** 0.5), "maxclust")[order]
     edges = [0, *(np.flatnonzero(np.diff(member)) + 1).tolist(), len(order)]
-    edges = _join_small(values[np.ix_(order, order)], edges, smallest)
-    groups = [(_name(cost, values, order[start:stop]), start, stop) for start, stop in pairwise(edges)]
-    return order.tolist(), groups
+    edges = _join_small(values[np.ix_(order, order)], edges)
+    return order.tolist(), [(_name(cost, values, order[start:stop]), start, stop) for start, stop in pairwise(edges)]
 
 
-def _join_small(values, edges, smallest):
+def _join_small(values, edges):
     """Give up the edge between a group that is too small and the neighbour that it is nearer to."""
-    edges = list(edges)
-    while len(edges) > 2:
-        sizes = np.diff(edges)
-        index = int(sizes.argmin())
-        if sizes[index] >= smallest:
-            break
+    while len(edges) > 2 and np.diff(edges).min() < SMALLEST:
+        index = int(np.diff(edges).argmin())
         own = slice(edges[index], edges[index + 1])
         sides = {edge: values[own, slice(*sorted((edges[edge], edges[other])))].mean()
                  for edge, other in ((index, index - 1), (index + 1, index + 2)) if 0 < edge < len(edges) - 1}
@@ -94,8 +65,7 @@ def _join_small(values, edges, smallest):
 
 
 def _name(cost, values, members):
+    """What WordNet calls most of a group's classes, else "like" the class at its centre."""
     names = [cost.classes[index] for index in members]
-    if len(names) == 1:
-        return readable(names[0])
     centre = readable(names[int(values[np.ix_(members, members)].sum(axis=1).argmin())])
     return shared_hypernym(names) or f"like {centre}"

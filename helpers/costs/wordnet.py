@@ -3,16 +3,12 @@
 They are computed from ``wordnet30.json``, a bundled slice of WordNet 3.0 that lists the sense chosen for each
 class with its gloss, and they equal what NLTK answers from the whole corpus. No download, no nltk.
 """
-
 import json
-from collections import deque
 from functools import cache
 from math import inf, log
 from pathlib import Path
 
-import numpy as np
-
-from .matrix import CostMatrix
+from .matrix import CostMatrix, listing
 
 SLICE = Path(__file__).with_name("wordnet30.json")
 DATA_SETS = ("cifar10", "cifar100", "tiny-imagenet-200")
@@ -31,7 +27,7 @@ def senses(data_set):
     """The sense chosen for each class: a list of dicts with class, synset, wnid, lemmas and gloss."""
     if data_set not in DATA_SETS:
         raise ValueError(f"WordNet senses are listed for {', '.join(DATA_SETS)}, not for {data_set!r}. Choose one "
-                         "of these, or give your own cost matrix (array, DataFrame or CSV).")
+                         "of these, or give your own cost matrix.")
     return _slice()["classes"][data_set]
 
 
@@ -40,30 +36,24 @@ def _names(data_set):
     """Every unambiguous way to write a class (its name, then any lemma of its synset) -> its row."""
     rows = senses(data_set)
     lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
-    names = {}
-    for row, own in zip(rows, lemmas, strict=True):
-        names.update({lemma: row for lemma in own if sum(lemma in other for other in lemmas) == 1})
+    names = {lemma: row for row, own in zip(rows, lemmas) for lemma in own if sum(lemma in other for other in lemmas) == 1}
     names.update({_key(row["lemmas"][0]): row for row in rows})  # distinct within each data set
     names.update({_key(row["class"]): row for row in rows})
     return names
 
 
-def find(data_set, classes):
-    """The rows of `senses` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too.
+def data_set_of(classes, among=DATA_SETS):
+    """The first data set that has all of the classes, or None."""
+    return next((name for name in among if all(_key(one) in _names(name) for one in classes)), None)
 
-    Raises
-    ------
-    ValueError
-        Unknown data set, or a class that it does not have.
-    """
+
+def find(data_set, classes):
+    """The rows of `senses` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too."""
     names = _names(data_set)
-    missing = [name for name in classes if _key(name) not in names]
-    if missing:
-        known = [row["class"] for row in senses(data_set)]
-        shown = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        raise ValueError(f"{data_set} has no class {', '.join(map(repr, missing[:5]))}; it has {shown}. "
-                         "Correct the names, or give your own cost matrix (array, DataFrame or CSV).")
-    return [dict(names[_key(name)]) for name in classes]
+    if missing := [name for name in classes if _key(name) not in names]:
+        raise ValueError(f"{data_set} has no class {listing(missing)}; it has "
+                         f"{listing([row['class'] for row in senses(data_set)])}. Correct the names.")
+    return [names[_key(name)] for name in classes]
 
 
 def readable(name):
@@ -72,26 +62,13 @@ def readable(name):
     return (row["lemmas"][0] if row and row["class"] == name else str(name)).replace("_", " ")
 
 
-def shared_hypernym(classes, cover=0.75):
-    """What WordNet calls most of some classes: "fish" for shark, trout, ray.
-
-    Parameters
-    ----------
-    classes : sequence of str
-        Of one of the three data sets, see `find`.
-    cover : float in (0, 1]
-        Share of the classes that the word must include; the most specific such word is taken.
-
-    Returns
-    -------
-    str, or None if no data set has all of the classes.
-    """
-    data_set = next((name for name in DATA_SETS if all(_key(one) in _names(name) for one in classes)), None)
-    if data_set is None:
+def shared_hypernym(classes):
+    """What WordNet calls 3 in 4 of some classes, as specifically as it can ("fish" for shark, trout, ray); else None."""
+    if (data_set := data_set_of(classes)) is None:
         return None
     above = [_up(row["synset"]).keys() for row in find(data_set, classes)]
     counts = {node: sum(node in own for own in above) for node in sorted(set().union(*above))}
-    enough = [node for node, count in counts.items() if count >= cover * len(above)]
+    enough = [node for node, count in counts.items() if count >= 0.75 * len(above)]
     # Of equally deep words the one that includes more of the classes.
     deepest = max(enough, key=lambda node: (_depth(node, max), counts[node]))
     return deepest.split(".")[0].replace("_", " ")
@@ -100,12 +77,10 @@ def shared_hypernym(classes, cover=0.75):
 @cache
 def _up(synset):
     """Each ancestor of a synset (itself included) -> number of edges of the shortest way up to it."""
-    edges, distance, queue = _slice()["hypernyms"], {}, deque([(synset, 0)])
-    while queue:
-        node, steps = queue.popleft()
-        if node not in distance:
-            distance[node] = steps
-            queue.extend((parent, steps + 1) for parent in edges[node])
+    distance = {synset: 0}
+    for parent in _slice()["hypernyms"][synset]:
+        for node, steps in _up(parent).items():
+            distance[node] = min(steps + 1, distance.get(node, inf))
     return distance
 
 
@@ -119,14 +94,14 @@ def _depth(synset, pick):
 def _path(a, b):
     """Edges of the shortest way from a up to a common ancestor and down to b; NLTK's shortest_path_distance."""
     up, down = _up(a), _up(b)
-    return min((steps + down[node] for node, steps in up.items() if node in down), default=inf)
+    return min(up[node] + down[node] for node in up.keys() & down.keys())
 
 
 def _wup(a, b):
     """1 - Wu-Palmer similarity, with the conventions of NLTK's wup_similarity.
 
-    The lowest common ancestor is the one with the greatest *shortest* depth; a itself if it is among the
-    equally deep, else the first by name. Its depth is then counted along the *longest* way to the root.
+    The lowest common ancestor is the one with the greatest *shortest* depth (of equally deep ones a itself, else the
+    first by name). Its depth is then counted along the *longest* way to the root.
     """
     common = _up(a).keys() & _up(b).keys()
     deepest = max(_depth(node, min) for node in common)
@@ -149,37 +124,23 @@ def wordnet_cost(data_set, distance="path", classes=None):
 
     Parameters
     ----------
-    data_set : str
-        "cifar10", "cifar100" or "tiny-imagenet-200" (whose class names are WordNet ids, see `readable`).
+    data_set : "cifar10", "cifar100" or "tiny-imagenet-200" (whose class names are WordNet ids, see `readable`)
     distance : str
         - "path": edges d of the shortest path through a common ancestor, >= 1 off the diagonal;
         - "path_similarity": 1 - 1 / (d + 1), in [0, 1);
         - "wup": 1 - Wu-Palmer similarity, in [0, 1);
         - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats
           (the depth of the taxonomy cancels).
-
         Each off-diagonal entry equals NLTK's. The diagonal is 0, although NLTK's Wu-Palmer similarity of a
         synset with itself can be below 1 when its ancestors lie deeper than itself (for dog: 0.93).
-    classes : sequence of str, optional
-        Some of the classes, in the order wanted; all of them in the data set's order by default.
+    classes : sequence of str, some of the classes in the order wanted; all in the data set's order by default
 
-    Returns
-    -------
-    CostMatrix
-        Raw distances, named ``wordnet:<distance>``.
-
-    Raises
-    ------
-    ValueError
-        Unknown data set, distance or class.
+    Returns a CostMatrix of raw distances, named ``wordnet:<distance>``. Raises ValueError for an unknown data set,
+    distance or class.
     """
     if distance not in DISTANCES:
         raise ValueError(f"There is no WordNet distance {distance!r}. Choose one of {', '.join(DISTANCES)}.")
     names = [row["class"] for row in senses(data_set)] if classes is None else list(classes)
     synsets = [row["synset"] for row in find(data_set, names)]
-    measure, values = DISTANCES[distance], np.zeros((len(names), len(names)))
-    for i, a in enumerate(synsets):
-        for j, b in enumerate(synsets):
-            if a != b:
-                values[i, j] = measure(a, b)
+    values = [[0.0 if a == b else DISTANCES[distance](a, b) for b in synsets] for a in synsets]
     return CostMatrix(values, names, name=f"wordnet:{distance}")
