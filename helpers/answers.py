@@ -3,12 +3,9 @@
     <folder of a run>/evaluations/<key>.npz   an answer that `evaluation.evaluate_run` kept, its description inside
     <folder of an export>/answers.npz         all answers of a run in one file, in the same format
 """
-
-import contextlib
 import functools
 import hashlib
 import json
-import os
 import warnings
 import zipfile
 import zlib
@@ -19,10 +16,9 @@ import numpy as np
 import torch
 
 from helpers.checks import as_labels
+from helpers.files import write_atomic
 
-EVALUATION_VERSION = 2
-"""Part of every key: raise it when `evaluate` changes its answers, and old ones are no longer found."""
-
+EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
 _NOT_HASHED = ("batch_size", "error", "seconds", "torch")
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -33,19 +29,14 @@ class Evaluation:
 
     Parameters
     ----------
-    labels, predictions : (N,) int64 arrays
-        True and predicted classes, in the order of the images.
-    num_classes : int
-        K.
-    seconds : float
-        Wall-clock time that the predictions took, attack included.
-    allow_absent : bool
-        Whether a class may have no image; its row of `confusion` is then NaN.
+    labels, predictions : (N,) integers, true and predicted classes in the order of the images; kept as int64 arrays
+    num_classes : int, K
+    seconds : float, wall-clock time that the predictions took, attack included
+    allow_absent : bool, whether a class may have no image; its row of `confusion` is then NaN
 
     Raises
     ------
-    ValueError
-        For an empty set, unequal lengths, classes outside 0..K-1, or an absent class that is not allowed.
+    ValueError : for an empty set, unequal lengths, classes outside 0..K-1, or an absent class that is not allowed
     """
 
     labels: np.ndarray
@@ -57,10 +48,10 @@ class Evaluation:
     def __post_init__(self):
         if self.num_classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, num_classes is {self.num_classes}.")
-        labels = as_labels(self.labels, num_classes=self.num_classes).numpy(force=True)
-        predictions = as_labels(self.predictions, len(labels), self.num_classes).numpy(force=True)
-        object.__setattr__(self, "labels", labels.copy())
-        object.__setattr__(self, "predictions", predictions.copy())
+        labels = as_labels(self.labels, num_classes=self.num_classes)
+        for name, answers in (("labels", labels), ("predictions", self.predictions)):
+            answers = as_labels(answers, len(labels), self.num_classes)
+            object.__setattr__(self, name, answers.numpy(force=True).copy())
         absent = np.flatnonzero(self.counts.sum(axis=1) == 0)
         if len(absent) and not self.allow_absent:
             some = ", ".join(map(str, absent[:10])) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")
@@ -86,9 +77,8 @@ class Evaluation:
     @property
     def confusion(self):
         """(K, K) float64: `counts` with rows that sum to 1 (the C of Def. 1, the M of Eq. 7)."""
-        counts = self.counts
-        totals = counts.sum(axis=1, keepdims=True)
-        return np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
+        totals = self.counts.sum(axis=1, keepdims=True)
+        return np.divide(self.counts, totals, out=np.full(self.counts.shape, np.nan), where=totals > 0)
 
     @property
     def class_error(self):
@@ -97,12 +87,12 @@ class Evaluation:
 
 
 def is_described(attack):
-    """Return whether an attack (None: none) says all that its answers depend on, so that they may be kept."""
+    """Whether an attack (None: none) says all that its answers depend on, so that they may be kept."""
     return attack is None or (hasattr(attack, "describe") and getattr(attack, "is_described", True))
 
 
 def fingerprint(tensors):
-    """Return a short hash of the types, shapes and bytes of some tensors."""
+    """A short hash of the types, shapes and bytes of some tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -111,25 +101,20 @@ def fingerprint(tensors):
 
 
 def weights_fingerprint(model):
-    """Return a short hash of a model's parameters and buffers in order; their names change when it is compiled."""
+    """A short hash of a model's parameters and buffers in order; their names change when it is compiled."""
     return fingerprint(model.state_dict().values() if isinstance(model, torch.nn.Module) else [])
 
 
 def find(folder, about, labels):
-    """Return the answer kept in a run's folder under a description, None if none is readable and of these labels."""
-    found = [answer for _, answer in _read(_path(folder, about)) if np.array_equal(answer.labels, labels.cpu().numpy())]
-    return found[0] if found else None
+    """The answer kept in a run's folder under a description, None if none is readable and of these labels."""
+    answers = (answer for _, answer in _read(_path(folder, about)))
+    return next((answer for answer in answers if np.array_equal(answer.labels, labels.cpu().numpy())), None)
 
 
 def keep(folder, about, evaluation):
     """Keep an answer in a run's folder; one that cannot be written costs only a warning.
 
-    Parameters
-    ----------
-    folder : Path
-    about : dict of plain JSON types
-        All that the answer depends on; its hash is the file's name.
-    evaluation : Evaluation
+    `about`, a dict of plain JSON types, says all that the answer depends on; its hash is the file's name.
     """
     about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
     try:
@@ -139,23 +124,16 @@ def keep(folder, about, evaluation):
 
 
 def kept(folder):
-    """Return all answers in the folder of a run or of an exported run, a list of (about, Evaluation).
-
-    Damaged files and those of another `EVALUATION_VERSION` are left out, as `evaluate_run` does not find them.
-    """
+    """All readable answers of this `EVALUATION_VERSION` in the folder of a run or an export: [(about, Evaluation)]."""
     files = [*sorted((Path(folder) / "evaluations").glob("*.npz")), Path(folder) / "answers.npz"]
-    found = [pair for file in files for pair in _read(file)]
-    return [(about, answer) for about, answer in found if about["version"] == EVALUATION_VERSION]
+    return [(about, answer) for file in files for about, answer in _read(file)
+            if about["version"] == EVALUATION_VERSION]
 
 
 def pack(folder, path):
-    """Write all answers in a run's folder as one small .npz file: the answer to every image, no image.
-
-    With it, paired intervals can be computed again where the run is restored, without an attack. The same
-    answers give the same bytes; without any, nothing is written.
-    """
+    """Write all answers in a run's folder, if any, as one .npz file; the same answers give the same bytes."""
     if found := kept(folder):
-        _write(Path(path), found)
+        _write(path, found)
 
 
 def unpack(path, folder, weights):
@@ -169,10 +147,10 @@ def unpack(path, folder, weights):
 
 
 def _path(folder, about):
-    """Return where an answer is kept: its name is a hash of what it depends on."""
-    hashed = {name: value for name, value in about.items() if name not in _NOT_HASHED}
+    """Where an answer is kept: its name is a hash of what it depends on."""
     try:
-        text = json.dumps(hashed, sort_keys=True, allow_nan=False)
+        text = json.dumps({name: about[name] for name in about if name not in _NOT_HASHED}, sort_keys=True,
+                          allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"describe() of the attack must return plain JSON types ({error}); without a describe method "
                          "the attack is evaluated but not kept.") from None
@@ -180,7 +158,7 @@ def _path(folder, about):
 
 
 def _read(path):
-    """Return the (about, Evaluation) pairs of a file, [] where it cannot be read; unchanged, it is read only once."""
+    """The (about, Evaluation) pairs of a file, [] where it cannot be read; unchanged, it is read only once."""
     try:
         return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size)
     except _UNREADABLE:
@@ -207,13 +185,4 @@ def _write(path, found):
             value = np.asarray(value)
             small = value.dtype.kind == "i" and 0 <= value.min() and value.max() < 256
             arrays[f"{number}.{name}"] = value.astype(np.uint8) if small else value
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(part, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
+    write_atomic(path, lambda file: np.savez_compressed(file, **arrays))

@@ -1,10 +1,9 @@
 """Measure the decision boundaries of a 2-d classifier: what Fig. 8 and 9 draw and Sec. 3.4 claims.
 
-The model maps points of the unit square to logits. The boundary of a pair of classes (i, j) is the part
-of the curve z_i = z_j where i and j have the two largest logits. All lengths are in units of the square's
-side, curvatures in its inverse. Geometry is done in float64 on a copy of the model.
+The model maps (N, 2) points of the unit square to (N, K) logits. The boundary of a pair of classes (i, j) is the part
+of the curve z_i = z_j where i and j have the two largest logits. All lengths are in units of the square's side,
+curvatures in its inverse. Geometry is done in float64 on a copy of the model.
 """
-
 import copy
 from itertools import combinations
 from typing import NamedTuple
@@ -18,48 +17,38 @@ from helpers.checks import as_images, as_labels
 class DecisionGrid(NamedTuple):
     """Logits on a regular grid over the unit square; [row, column] is [y, x], as plotting expects."""
 
-    predictions: np.ndarray
-    """(R, R) int64: the predicted class."""
-    logits: np.ndarray
-    """(R, R, K) float64."""
-    axis: np.ndarray
-    """(R,) float64: the coordinates of columns and rows, 0 to 1."""
+    predictions: np.ndarray  # (R, R) int64: the predicted class
+    logits: np.ndarray  # (R, R, K) float64
+    axis: np.ndarray  # (R,) float64: the coordinates of columns and rows, 0 to 1
 
 
 def _exact(model):
-    """Return a float64 copy of the model in eval mode, so that the original keeps its type, mode and gradients."""
+    """A float64 copy of the model in eval mode on the CPU: the original keeps its type, mode and gradients."""
     model = copy.deepcopy(model)
-    return model.double().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
-
-
-def _as_input(model, points):
-    """Return (N, 2) points as a float64 tensor on the model's device."""
-    first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
-    return torch.as_tensor(points, dtype=torch.float64, device=None if first is None else first.device)
+    return model.cpu().double().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
 
 
 def _logits(model, points):
-    """Return the float64 logits of (N, 2) points as an (N, K) array."""
+    """The float64 logits of (N, 2) points as an (N, K) array."""
     with torch.no_grad():
-        logits = model(_as_input(model, points))
+        logits = model(torch.as_tensor(points, dtype=torch.float64))
     if logits.ndim != 2 or len(logits) != len(points) or logits.shape[1] < 2:
         raise ValueError(f"the model must map (N, 2) points to (N, K) logits, got {tuple(logits.shape)}.")
-    logits = logits.double().cpu().numpy()
-    if not np.isfinite(logits).all():
+    if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite on the unit square; did the training diverge?")
-    return logits
+    return logits.double().cpu().numpy()
 
 
 def _as_points(points):
-    """Return (N, 2) float64 points, checked to lie in the unit square."""
+    """(N, 2) float64 points, checked to lie in the unit square."""
     points = as_images(points)
-    if points.ndim != 2 or points.shape[1] != 2 or not points.dtype.is_floating_point:
+    if points.shape[1:] != (2,) or not points.dtype.is_floating_point:
         raise ValueError(f"points must be floats of shape (N, 2), got {points.dtype} {tuple(points.shape)}.")
     return points.detach().cpu().double().numpy()
 
 
 def decision_grid(model, resolution=200):
-    """Return the `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square."""
+    """The `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square, resolution >= 2."""
     if resolution < 2:
         raise ValueError(f"resolution must be at least 2, got {resolution}.")
     axis = np.linspace(0.0, 1.0, resolution)
@@ -69,35 +58,33 @@ def decision_grid(model, resolution=200):
 
 
 def boundary_segments(model, pair, resolution=200, *, grid=None):
-    """Return the boundary between two classes as polylines.
+    """The boundary between two classes as polylines.
 
-    Marching squares finds where the grid's edges cross z_i = z_j, bisection moves each crossing onto the
-    curve, and the curve is cut where a third class takes over.
+    Marching squares finds where the grid's edges cross z_i = z_j, bisection moves each crossing onto the curve, and
+    the curve is cut where a third class takes over. A detail smaller than a cell is not seen.
 
     Parameters
     ----------
     model : callable, (N, 2) points in the unit square -> (N, K) logits
     pair : (int, int)
-    resolution : int
-        Points a side of the grid; a detail smaller than a cell is not seen. Not used with `grid`, a DecisionGrid.
+    resolution : int, points a side of the grid; not used with `grid`, a DecisionGrid
 
     Returns
     -------
-    list of (n, 2) float64 arrays, n >= 2
-        Each a connected piece, (x, y) a row; a closed one ends where it starts. Empty if the two classes
-        do not meet inside the square.
+    list of (n, 2) float64 arrays, n >= 2, (x, y) a row
+        Each a connected piece; a closed one ends where it starts. Empty if the classes do not meet in the square.
     """
     from contourpy import contour_generator
 
     grid = decision_grid(model, resolution) if grid is None else grid
-    i, j = sorted(int(k) for k in pair)
+    i, j = sorted(pair)
     if not 0 <= i < j < grid.logits.shape[-1]:
         raise ValueError(f"a pair must name two classes in 0..{grid.logits.shape[-1] - 1}, got {tuple(pair)}.")
     model = _exact(model)
     lines = contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0)
     pieces = []
     for line in lines:
-        line = _bisect(model, line, (i, j), len(grid.axis))
+        line = _bisect(model, line, [i, j], len(grid.axis))
         line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
         if len(line) > 1:
             logits = _logits(model, line)
@@ -107,21 +94,16 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
 
 
 def _bisect(model, line, pair, resolution, steps=40):
-    """Move each vertex along its grid edge onto z_i = z_j; linear interpolation alone is too rough.
-
-    Its errors change from cell to cell, so that they would dominate the turning angles.
-    """
-    i, j = pair
+    """Move each vertex along its grid edge onto z_i = z_j; linear interpolation would roughen the turning angles."""
     cells = line * (resolution - 1)
-    off_grid = np.abs(cells - np.round(cells))
-    rows, along = np.arange(len(line)), off_grid.argmax(axis=1)
+    rows, along = np.arange(len(line)), np.abs(cells - np.round(cells)).argmax(axis=1)
     low, high = np.round(cells), np.round(cells)
     low[rows, along], high[rows, along] = np.floor(cells[rows, along]), np.ceil(cells[rows, along])
     low, high = low / (resolution - 1), high / (resolution - 1)
-    start = np.sign(np.subtract(*_logits(model, low).T[[i, j]]))
+    start = np.sign(np.subtract(*_logits(model, low).T[pair]))
     for _ in range(steps):
         middle = (low + high) / 2
-        same = np.sign(np.subtract(*_logits(model, middle).T[[i, j]])) == start
+        same = np.sign(np.subtract(*_logits(model, middle).T[pair])) == start
         low[same], high[~same] = middle[same], middle[~same]
     moved = (low + high) / 2
     if np.array_equal(line[0], line[-1]):
@@ -130,41 +112,33 @@ def _bisect(model, line, pair, resolution, steps=40):
 
 
 def _where_on_top(line, margin):
-    """Return the pieces of a polyline where margin > 0, cut between vertices by linear interpolation."""
+    """The pieces of a polyline where margin > 0, cut between vertices by linear interpolation."""
     on_top = margin > 0
-    if on_top.all():
-        return [line]
     if np.array_equal(line[0], line[-1]):
         # Start a loop where it is hidden, so that no visible piece is cut at an arbitrary start.
         shift = int(np.argmin(on_top))
         order = np.append(np.roll(np.arange(len(line) - 1), -shift), shift)
         line, margin, on_top = line[order], margin[order], on_top[order]
-    pieces, current = [], []
-    for k, visible in enumerate(on_top):
-        if k and visible != on_top[k - 1]:
-            share = margin[k - 1] / (margin[k - 1] - margin[k])
-            current.append(line[k - 1] + share * (line[k] - line[k - 1]))
-        if visible:
-            current.append(line[k])
-        elif current:
-            pieces.append(np.array(current))
-            current = []
-    pieces.append(np.array(current))
+    flips = 1 + np.flatnonzero(on_top[1:] != on_top[:-1])
+    share = margin[flips - 1] / (margin[flips - 1] - margin[flips])
+    cuts = line[flips - 1] + share[:, None] * (line[flips] - line[flips - 1])
+    runs = np.split(line, flips)  # visible and hidden in turn, cuts[k] lies between runs k and k + 1
+    pieces = [np.concatenate([cuts[max(k - 1, 0) : k], runs[k], cuts[k : k + 1]])
+              for k in range(0 if on_top[0] else 1, len(runs), 2)]
     return [piece for piece in pieces if len(piece) > 1]
 
 
 def length(segments):
-    """Return the total length of a pair's boundary, 0.0 if it has none."""
+    """The total length of a pair's boundary, 0.0 if it has none."""
     return float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in segments))
 
 
 def curvature(segments, spacing=0.02):
-    """Return the mean absolute curvature of a pair's boundary, weighted by arc length.
+    """The mean absolute curvature of a pair's boundary, weighted by arc length.
 
-    The turning angles between chords of at least `spacing`, summed and divided by the length that they
-    cover: 1/r for a circle of radius r, 0 for a line, and defined for the polygons of a ReLU network,
-    whose curvature sits in corners. Bends smaller than `spacing` are not seen. NaN without a boundary, or
-    if every piece is shorter than two chords.
+    The turning angles between chords of at least `spacing`, summed and divided by the length that they cover: 1/r for
+    a circle of radius r, 0 for a line, and defined for the polygons of a ReLU network, whose curvature sits in corners.
+    Smaller bends are not seen. NaN without a boundary, or if every piece is shorter than two chords.
     """
     turning = covered = 0.0
     for line in segments:
@@ -181,7 +155,7 @@ def curvature(segments, spacing=0.02):
 
 
 def _thin(line, spacing):
-    """Return the vertices that are at least `spacing` from the one kept before, and always both ends."""
+    """The vertices that are at least `spacing` from the one kept before, and always both ends."""
     kept = [0]
     for k in range(1, len(line)):
         if np.linalg.norm(line[k] - line[kept[-1]]) >= spacing:
@@ -193,7 +167,7 @@ def _thin(line, spacing):
 
 
 def distance(points, segments):
-    """Return the Euclidean distance of each of (N, 2) points to a pair's boundary, (N,); infinite without one."""
+    """The Euclidean distance of each of (N, 2) points to a pair's boundary, (N,); infinite without one."""
     points = _as_points(points)
     nearest = np.full(len(points), np.inf)
     for line in segments:
@@ -201,31 +175,23 @@ def distance(points, segments):
         offset = points[:, None] - start
         square = np.maximum((step**2).sum(axis=1), np.finfo(float).tiny)
         share = np.clip((offset * step).sum(axis=2) / square, 0.0, 1.0)
-        gaps = np.linalg.norm(offset - share[..., None] * step, axis=2)
-        nearest = np.minimum(nearest, gaps.min(axis=1))
+        nearest = np.minimum(nearest, np.linalg.norm(offset - share[..., None] * step, axis=2).min(axis=1))
     return nearest
 
 
 def gradient_alignment(model, points, labels, pair, towards="mean"):
-    """Return the mean |cos| between the gradient of z_i - z_j and the direction from one class to the other.
+    """The mean |cos| between the gradient of z_i - z_j and the direction from one class to the other, in [0, 1].
 
     Sec. 3.4: after robust training "gradients are more aligned to the vector which connect two classes".
 
     Parameters
     ----------
     model : callable, (N, 2) points in the unit square -> (N, K) logits
-    points, labels : (N, 2) floats and (N,) integers
-        The gradients are taken at the points of the two classes.
-    pair : (int, int)
-    towards : {"mean", "nearest"}
-        Two readings of "the vector": between the means of the classes, or from each point to the nearest point of
-        the other class.
-
-    Returns
-    -------
-    float in [0, 1]
-        Points where the gradient vanishes have no direction and are left out; NaN if all are. A ValueError says
-        so where a class has no point or both have the same mean.
+    points, labels : (N, 2) floats and (N,) integers; the gradients are taken at the points of the two classes, and
+        those that vanish have no direction and are left out (NaN if all do)
+    pair : (int, int); a ValueError where a class has no point or both have the same mean
+    towards : "mean" or "nearest", two readings of "the vector": between the means of the classes, or from each point
+        to the nearest point of the other class
     """
     if towards not in ("mean", "nearest"):
         raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
@@ -243,11 +209,11 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
         gaps = np.linalg.norm(one[:, None] - two, axis=2)
         directions = np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
     model = _exact(model)
-    x = _as_input(model, np.concatenate([one, two])).requires_grad_()
+    x = torch.tensor(np.concatenate([one, two]), requires_grad=True)
     with torch.enable_grad():
         logits = model(x)
         (gradient,) = torch.autograd.grad((logits[:, i] - logits[:, j]).sum(), x)
-    gradient = gradient.cpu().numpy()
+    gradient = gradient.numpy()
     sizes = np.linalg.norm(gradient, axis=1) * np.linalg.norm(directions, axis=1)
     moving = sizes > 0
     cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
@@ -255,14 +221,11 @@ def gradient_alignment(model, points, labels, pair, towards="mean"):
 
 
 def measure_boundaries(model, points, labels, resolution=200):
-    """Measure the boundary of every pair of classes (the numbers behind Fig. 8 and 9).
+    """The boundary of every pair of classes in numbers (behind Fig. 8 and 9), a DataFrame with a row a pair.
 
-    Returns
-    -------
-    DataFrame, a row a pair of classes
-        first, second (class indices), length, curvature, mean_distance and min_distance of the points of both
-        classes to the boundary, alignment and local_alignment (`gradient_alignment` towards the mean and the nearest
-        point). Without a boundary: length 0, curvature NaN, distances infinite.
+    Columns: first, second (class indices), length, curvature, mean_distance and min_distance of the points of both
+    classes to the boundary, alignment and local_alignment (`gradient_alignment` towards the mean and the nearest
+    point). Without a boundary: length 0, curvature NaN, distances infinite.
     """
     import pandas as pd
 

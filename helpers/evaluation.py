@@ -2,7 +2,6 @@
 
 `evaluate` measures any model; `evaluate_run` measures a trained run and keeps the answer beside it.
 """
-
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,35 +18,23 @@ BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches le
 
 
 def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size=None, allow_absent=False):
-    """Return the predictions of a model on clean or attacked images.
-
-    Eval mode, float32, no autocast; the model is left as it was found.
+    """The answers of a model to clean or attacked images, an `Evaluation`: eval mode, float32, no autocast.
 
     Parameters
     ----------
-    model : nn.Module
-        Maps float images in [0, 1] to logits (N, K).
-    images : (N, ...) tensor or array
-        uint8, or floats in [0, 1].
+    model : nn.Module or callable, images (N, ...) in [0, 1] -> logits (N, K); left as it was found
+    images : (N, ...) tensor or array, uint8 or floats in [0, 1]
     labels : (N,) integers in 0..K-1
-    attack : callable (model, x, y) -> x_adv, optional
-        Called a batch at a time with gradients enabled; natural images are evaluated without one.
-    num_classes : int, optional
-        K, checked against the logits.
-    batch_size : int, optional
-        By default 500, and 125 for an attack on a CPU. It decides which random start an image gets.
-    allow_absent : bool
-        Accept a set that lacks a class; its row of the confusion matrix is NaN.
-
-    Returns
-    -------
-    Evaluation
+    attack : callable (model, x, y) -> x_adv, called a batch at a time with gradients enabled; None: natural images
+    num_classes : int, K, checked against the logits
+    batch_size : int, default 500, and 125 for an attack on a CPU; it decides which random start an image gets
+    allow_absent : bool, accept a set that lacks a class; its row of the confusion matrix is NaN
 
     Raises
     ------
     ValueError
-        For an empty set, images outside [0, 1] or of an integer type other than uint8, labels outside
-        0..K-1, a class without any image, and logits that are not finite.
+        For an empty set, images outside [0, 1] or of an integer type other than uint8, labels outside 0..K-1, a class
+        without any image, an attack that leaves [0, 1], and logits that are not finite.
     """
     images = as_images(images)
     # One image first, and the labels as answers: bad labels and an absent class are found before the attack starts.
@@ -66,24 +53,15 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
 
     An answer's key hashes the attack's `describe()`, the split, the limit, the images and labels, and the model's
     weights, so that a changed model or data set is evaluated afresh. A damaged file too. The batch size is not
-    hashed: a machine may choose its own. Batch size, `allow_absent` and most errors are those of `evaluate`.
+    hashed: a machine may choose its own. `seconds` are those of the original computation.
 
-    Parameters
-    ----------
-    run : Run
-        With .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder. Where .model
-        is None, an exported run without weights, a ValueError says so if this answer was not exported.
-    attack : callable (model, x, y) -> x_adv, optional
-        Its `describe()` must return a dict of plain JSON types; without that method, or with an
-        `is_described` that is false (PGD on a loss of your own), nothing is kept.
-    split : {"test", "validation"}
-    limit : int, optional
-        Evaluate a fixed class-stratified subset of this many images.
-
-    Returns
-    -------
-    Evaluation
-        Its `seconds` are those of the original computation.
+    Parameters and errors as `evaluate`, but for:
+    run : Run, with .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder; where
+        .model is None, an exported run without weights, a ValueError says so if this answer was not exported
+    attack : its `describe()` must return a dict of plain JSON types; without that method, or with an `is_described`
+        that is false (PGD on a loss of your own), nothing is kept
+    split : "test" or "validation"
+    limit : int, evaluate a fixed class-stratified subset of this many images
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
@@ -91,10 +69,15 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     about = {"version": EVALUATION_VERSION, "attack": attack.describe() if is_kept and attack is not None else None,
              "split": split, "limit": limit}
     if run.model is None:
-        return _exported(run, about, is_kept)
+        for exported, found in answers.kept(run.folder) if is_kept else []:
+            if about.items() <= exported.items():
+                return found
+        asked = about if is_kept else "an attack without description"
+        raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer "
+                         f"to {asked}: train the run, or ask for what its confusions.json lists.")
     images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
     chosen = torch.from_numpy(stratified_subset(labels, limit))
-    images, labels = (torch.as_tensor(one)[chosen.to(torch.as_tensor(one).device)] for one in (images, labels))
+    images, labels = torch.as_tensor(images)[chosen], torch.as_tensor(labels)[chosen]
     if is_kept:
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
         if found := answers.find(run.folder, about, labels):
@@ -107,26 +90,16 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     return found
 
 
-def _exported(run, wanted, is_kept):
-    """Return what a run that was exported without weights answered."""
-    for about, found in answers.kept(run.folder) if is_kept else []:
-        if wanted.items() <= about.items():
-            return found
-    raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer to "
-                     f"{wanted if is_kept else 'an attack without description'}: train the run, or ask for what its "
-                     "confusions.json lists.")
-
-
 def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
-    """Return the logits of clean or attacked images, (N, K) float32 on the CPU; only an attack needs the labels."""
+    """The logits of clean or attacked images, (N, K) float32 on the CPU; only an attack needs the labels."""
     images = as_images(images)
     if attack is not None and labels is None:
         raise ValueError("an attack needs the labels; pass labels as well.")
     labels = None if labels is None else as_labels(labels, len(images))
     logits = _forward(model, model, images, labels, attack, batch_size)
     if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] < 2:
-        raise ValueError(f"the model must return logits (N, K), K >= 2, got {tuple(logits.shape)} for N = "
-                         f"{len(images)}.")
+        raise ValueError("the model must return logits (N, K), K >= 2, and an attack images like its own; got logits "
+                         f"{tuple(logits.shape)} for N = {len(images)}.")
     if not torch.isfinite(logits).all():
         row = (~torch.isfinite(logits)).any(dim=1).nonzero()[0].item()
         raise ValueError(f"logits must be finite, but row {row} holds NaN or infinity; did the training diverge "
@@ -135,19 +108,17 @@ def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
 
 
 def features(model, images, *, batch_size=None):
-    """Return `model.features(x)`, the input of the last linear layer (Sec. 3.3, Fig. 6), as an (N, D) float32 array."""
-    if not callable(getattr(model, "features", None)):
-        raise ValueError(f"{type(model).__name__} has no features(x) method, hence no representation.")
+    """`model.features(x)`, the input of the last linear layer (Sec. 3.3, Fig. 6), as an (N, D) float32 array."""
     return _forward(model.features, model, as_images(images), batch_size=batch_size).flatten(1).numpy()
 
 
 def confusion_matrix(model, images, labels, attack=None, **options):
-    """Return the (K, K) confusion matrix of `evaluate`, whose `options` these are; rows are true classes, sum 1."""
+    """The (K, K) confusion matrix of `evaluate`, whose `options` these are; rows are true classes and sum to 1."""
     return evaluate(model, images, labels, attack, **options).confusion
 
 
 def stratified_subset(labels, limit, seed=0):
-    """Return the sorted indices of `limit` images with every class in its proportion, at least one each.
+    """The sorted indices of `limit` images with every class in its proportion, at least one each.
 
     The choice depends only on the (N,) integer labels, limit and seed; balanced classes get equal shares (to within
     one). None or a limit >= N keeps all images; one below the number of classes is a ValueError.
@@ -168,16 +139,15 @@ def stratified_subset(labels, limit, seed=0):
 
 
 def weighted_score(cost, confusion):
-    """Return S = sum_ij c_ij m_ij, Eq. (7): the mean cost of an answer, summed over the true classes.
+    """S = sum_ij c_ij m_ij, Eq. (7): the mean cost of an answer, summed over the true classes.
 
     The paper prints S minus that of a PGD-trained model; this is S itself.
 
     Parameters
     ----------
-    cost : CostMatrix or (K, K) array
-        Scaled to a maximum of 1 first, so that 0 <= S <= K for any metric.
-    confusion : Evaluation, row-normalised (K, K) array M, or `intervals.Resample`
-        The paper takes it under the attack that maximises the Wasserstein loss. Of a Resample S is an array.
+    cost : CostMatrix or (K, K) array, scaled to a maximum of 1 first, so that 0 <= S <= K for any metric
+    confusion : Evaluation, row-normalised (K, K) array M, or `intervals.Resample` (then S is an array); the paper
+        takes it under the attack that maximises the Wasserstein loss
     """
     confusion = as_confusion(confusion)
     cost = as_cost(cost, confusion.shape[-1])
@@ -186,7 +156,7 @@ def weighted_score(cost, confusion):
 
 
 def mean_error_cost(cost, confusion):
-    """Return the mean cost of an error, S / (K * AE), in [0, 1]: Eq. (7) without the number of errors in it.
+    """The mean cost of an error, S / (K * AE), in [0, 1]: Eq. (7) without the number of errors in it.
 
     S falls when errors become fewer and when they become cheaper; this only when they become cheaper. Parameters
     and result are those of `weighted_score`; NaN where there is no error.
@@ -198,13 +168,12 @@ def mean_error_cost(cost, confusion):
 
 
 def _placement(model, images):
-    """Return the device and float type that the model's parameters ask for; float32 without parameters."""
+    """The device and float type that the model's parameters ask for; float32 without parameters."""
     first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
     if first is None:
         return images.device, torch.float32
     if first.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"the model's parameters are {first.dtype}; errors are reported in float32: call "
-                         "model.float().")
+        raise ValueError(f"the model has {first.dtype} parameters; errors are reported in float32: call model.float().")
     return first.device, first.dtype
 
 
@@ -231,7 +200,7 @@ def _eval_mode(model):
 
 
 def _forward(function, model, images, labels=None, attack=None, batch_size=None):
-    """Return function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
+    """function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
     keep_freed_memory()
     outputs, size = [], _batch_size(model, images, attack, batch_size)
     device, dtype = _placement(model, images)
@@ -242,20 +211,10 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
             x = images[start : start + size].to(device)
             x = x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
             if attack is not None:
-                x = _attacked(attack, model, x, labels[start : start + size].to(device))
+                with torch.enable_grad():
+                    x = attack(model, x, labels[start : start + size].to(device)).detach()
+                if not (x.min() >= -1e-6 and x.max() <= 1 + 1e-6):
+                    raise ValueError("the attack returned pixels outside [0, 1]; clamp them to that range.")
             with torch.inference_mode():
                 outputs.append(function(x).float().cpu())
-    # Joined outside inference mode: a tensor made inside would refuse autograd later on.
-    return torch.cat(outputs)
-
-
-def _attacked(attack, model, x, y):
-    """Return attack(model, x, y) after checking that it is still a batch of images in [0, 1]."""
-    with torch.enable_grad():
-        x_adv = attack(model, x, y)
-    if x_adv.shape != x.shape:
-        raise ValueError(f"the attack returned shape {tuple(x_adv.shape)} for images {tuple(x.shape)}.")
-    x_adv = x_adv.detach()
-    if not (x_adv.min().item() >= -1e-6 and x_adv.max().item() <= 1 + 1e-6):
-        raise ValueError("the attack returned pixels outside [0, 1]; clamp them before they reach the model.")
-    return x_adv
+    return torch.cat(outputs)  # outside inference mode: a tensor made inside would refuse autograd later on

@@ -3,7 +3,6 @@
 A `statistic` is written once, for Evaluations. For the interval `bootstrap` calls it with `Resample` objects, which
 have the same error, class_error and confusion with a leading axis of samples.
 """
-
 import math
 from dataclasses import dataclass, replace
 
@@ -21,7 +20,7 @@ class Interval:
 
     Prints as "0.52 [0.40, 0.63]", "0.52" without an interval, "–" without a value. Sums and differences, with
     numbers and with Intervals, hold every sum of what these hold; ``value, low, high = interval`` takes it apart.
-    One end without the other, and low > high, are a ValueError.
+    One end without the other, or low > high, is a ValueError.
     """
 
     value: float
@@ -65,12 +64,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resample:
-    """Bootstrap resamples of an Evaluation, S of them."""
+    """S bootstrap resamples of an Evaluation."""
 
-    confusion: np.ndarray
-    """(S, K, K) float64, row-normalised."""
-    shares: np.ndarray
-    """(K,) float64: share of the images that belong to each class, the same in every resample."""
+    confusion: np.ndarray  # (S, K, K) float64, row-normalised
+    shares: np.ndarray  # (K,) float64: share of the images that belong to each class, the same in every resample
 
     @property
     def class_error(self):
@@ -85,22 +82,20 @@ class Resample:
 
 
 def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method="percentile"):
-    """Return a statistic of models with its bootstrap interval over their test images, an Interval.
-
-    A rest of 1e-16, left of two equal sums that were added up in another order, is set to 0.
+    """A statistic of models with its bootstrap interval over their test images, an Interval.
 
     Parameters
     ----------
-    statistic : callable (one argument a model) -> float, and (S,) for `Resample` arguments
-        ``lambda wpgd, pgd: weighted_score(cost, wpgd) - weighted_score(cost, pgd)``, say.
-    models : Evaluation, or list of Evaluations, one a seed
-        With lists, the first of each belong together, then the second, ...: the result is the `hull` of the
-        seeds' intervals. A model without any seed, [], makes it NaN.
-    method : {"percentile", "basic"}, see `percentiles` and `basic`
+    statistic : callable (one argument a model) -> float, and (S,) for `Resample` arguments;
+        ``lambda wpgd, pgd: weighted_score(cost, wpgd) - weighted_score(cost, pgd)``, say
+    models : Evaluation, or list of Evaluations, one a seed: the first of each list belong together, then the second,
+        ..., and the result is the `hull` of the seeds' intervals, NaN where a model has no seed, []
+    samples, seed, confidence, method : see `resampled`, `percentiles` and `basic`
     """
     if method not in ("percentile", "basic"):
         raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
     found = []
+    # A rest of 1e-16, left of two equal sums that were added up in another order, becomes 0.
     for evaluations in zip(*([model] if isinstance(model, Evaluation) else model for model in models)):
         numbers = float(statistic(*evaluations)), resampled(statistic, *evaluations, samples=samples, seed=seed)
         value, drawn = (np.where(np.abs(one) < 1e-12, 0.0, one) for one in numbers)
@@ -109,11 +104,11 @@ def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method=
 
 
 def resampled(statistic, *evaluations, samples=1000, seed=0):
-    """Return a statistic of bootstrap resamples of the test images, a (samples,) array.
+    """A statistic of bootstrap resamples of the test images, a (samples,) array.
 
-    The images of each class are resampled among themselves (test sets fix their class counts, and a confusion
-    matrix conditions on the class). Where all evaluations have the same labels in the same order they saw the
-    same images, and an image drawn for one is drawn for all: the resamples are paired.
+    The images of each class are resampled among themselves (test sets fix their class counts, and a confusion matrix
+    conditions on the class). Evaluations with the same labels in the same order saw the same images: there an image
+    drawn for one is drawn for all, the resamples are paired.
     """
     counts = [one.counts.sum(axis=1) for one in evaluations]
     if samples < 2 or len({len(one) for one in counts}) != 1 or not np.all(counts):
@@ -133,10 +128,10 @@ def resampled(statistic, *evaluations, samples=1000, seed=0):
 
 
 def _draw(evaluations, samples, rng):
-    """Return, for each evaluation, a tuple over the classes of (times, total, is_answer).
+    """For each evaluation, a tuple over the classes of: times drawn (samples, D), total, answers one-hot (D, K).
 
     Drawing n images with replacement is one multinomial draw over their D distinct answers (jointly over paired
-    evaluations), far cheaper than drawing indices: times drawn (samples, D), n, and the answers, one-hot (D, K).
+    evaluations), far cheaper than drawing indices.
     """
     paired = all(np.array_equal(evaluations[0].labels, other.labels) for other in evaluations[1:])
     draws = [[] for _ in range(evaluations[0].num_classes)]
@@ -151,9 +146,7 @@ def _draw(evaluations, samples, rng):
 
 
 def percentiles(values, confidence=0.95):
-    """Return the central percentile interval (low, high) of the finite values; NaNs if there are none."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}.")
+    """The central percentile interval (low, high) of the finite values; NaNs if there are none."""
     values = np.asarray(values, dtype=np.float64)
     values = values[np.isfinite(values)]
     tail = 50 * (1 - confidence)
@@ -161,10 +154,10 @@ def percentiles(values, confidence=0.95):
 
 
 def basic(value, values, confidence=0.95):
-    """Return the basic bootstrap Interval: the percentiles of `values`, mirrored at the `value` of the data.
+    """The basic bootstrap Interval: the percentiles of `values`, mirrored at the `value` of the data.
 
-    Where resampling shifts a statistic, as noise does an absolute value, percentiles shift the same way once more.
-    Mirrored they undo it (Davison and Hinkley 1997, Sec. 2.4), and the interval is widened to hold the value.
+    Where resampling shifts a statistic, as noise does an absolute value, percentiles shift once more. Mirrored they
+    undo it (Davison and Hinkley 1997, Sec. 2.4); the interval is widened to hold the value.
     """
     low, high = percentiles(values, confidence)
     if not np.isfinite([value, low]).all():
@@ -173,45 +166,43 @@ def basic(value, values, confidence=0.95):
 
 
 def hull(intervals):
-    """Return one Interval from those of several seeds: the mean of the values, from the lowest end to the highest.
+    """One Interval from those of several seeds: the mean of the values, from the lowest end to the highest.
 
-    It is about these models: with one seed it says nothing about the next. One without ends leaves the hull without;
-    without any interval the value is NaN.
+    It is about these models: with one seed it says nothing about the next. No ends if one has none, NaN for [].
     """
     values, lows, highs = zip(*(list(intervals) or [Interval(math.nan)]))
     return Interval(sum(values) / len(values), *(() if np.isnan(lows).any() else (min(lows), max(highs))))
 
 
 def over_seeds(values, confidence=0.95):
-    """Return the mean of one number a seed, with an interval for that mean.
+    """The mean of one number a seed, with an interval for that mean.
 
-    Three seeds or more: Student's t interval. Two: the smaller and the larger value (no confidence level can be
-    named). One: no interval. None, or a NaN among the values: the mean is NaN.
+    Three seeds or more: Student's t interval. Two: the smaller and the larger value (no confidence level can be named).
+    One: no interval. None, or a NaN among them: NaN.
     """
-    numbers = [float(value) for value in values]
-    count = len(numbers)
-    mean = sum(numbers) / count if count else math.nan
-    if count < 2 or not math.isfinite(mean):
+    numbers = [float(value) for value in values] or [math.nan]
+    mean = sum(numbers) / len(numbers)
+    if len(numbers) == 1 or not math.isfinite(mean):
         return Interval(mean)
-    if count == 2:
+    if len(numbers) == 2:
         return Interval(mean, min(numbers), max(numbers))
     from scipy.stats import t
 
-    half = float(t.ppf(0.5 + confidence / 2, count - 1)) * math.sqrt(np.var(numbers, ddof=1) / count)
+    half = float(t.ppf(0.5 + confidence / 2, len(numbers) - 1)) * math.sqrt(np.var(numbers, ddof=1) / len(numbers))
     return Interval(mean, mean - half, mean + half)
 
 
 def wider(first, second):
-    """Return the value of `first` with the lowest and highest of both intervals' ends, those that there are."""
+    """The value of `first` with the lowest and highest of both intervals' ends, those that there are."""
     ends = [end for one in (first, second) for end in (one.low, one.high) if not math.isnan(end)]
     return Interval(first.value, min(ends), max(ends)) if ends else first
 
 
 def tau(values):
-    """Return Kendall's tau of M values, or of M arrays (S,), with their order: 1 if each is above all before it.
+    """Kendall's tau of M values, or of M arrays (S,), with their order: 1 if each is above all before it.
 
-    One model that failed to train does not decide it, as it would decide a slope. A tie counts 0. NaN for fewer
-    than three values: two have a difference, not an order.
+    One model that failed to train does not decide it, as it would a slope. A tie counts 0. NaN for fewer than three
+    values: two have a difference, not an order.
     """
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 3:
@@ -221,11 +212,11 @@ def tau(values):
 
 
 def rho(gap, cost, diagonal=False):
-    """Return Pearson's correlation of a gap, (K, K) or (S, K, K), with a cost matrix (Table 1): a float, or (S,).
+    """Pearson's correlation of a gap, (K, K) or (S, K, K), with a cost matrix (Table 1): a float, or (S,).
 
-    The paper does not say over which entries it correlates. Here the K(K-1) off-diagonal ones count. With
-    `diagonal=True` all K*K do, which inflates |rho|: there the cost is 0 by definition while the gap is the loss of
-    accuracy of the whole class, the largest entry of its row. NaN where gap or cost is constant over the entries.
+    The paper does not say over which entries. Here the K(K-1) off-diagonal ones count; with `diagonal=True` all K*K
+    do, which inflates |rho|: there the cost is 0 by definition, while the gap is the loss of accuracy of the whole
+    class, the largest entry of its row. NaN where gap or cost is constant over the entries.
     """
     gap, gap_norm = _centred(as_matrix(gap, "accuracy gap"), diagonal)
     cost, cost_norm = _centred(as_cost(cost, gap.shape[-1]), diagonal)
@@ -235,7 +226,7 @@ def rho(gap, cost, diagonal=False):
 
 
 def _centred(matrix, diagonal):
-    """Return the matrix minus the mean of its entries that count, 0 elsewhere, and its norm: 0 if it is constant."""
+    """The matrix minus the mean of its entries that count, 0 elsewhere, and its norm: 0 if it is constant."""
     mask = np.ones(matrix.shape[-2:]) if diagonal else 1.0 - np.eye(matrix.shape[-1])
     centred = (matrix - (matrix * mask).sum(axis=(-2, -1), keepdims=True) / mask.sum()) * mask
     constant = np.abs(centred).max(axis=(-2, -1)) <= 1e-12 * np.abs(matrix).max(axis=(-2, -1))
@@ -243,7 +234,7 @@ def _centred(matrix, diagonal):
 
 
 def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
-    """Return the p value of a negative `rho` of one gap, by permuting the classes (Mantel 1967); NaN where rho is.
+    """The p value of a negative `rho` of one gap, by permuting the classes (Mantel 1967); NaN where rho is.
 
     The entries of a matrix between classes are not independent, as the usual p value assumes. Under the null the
     classes' names are exchangeable: rows and columns of one matrix are permuted together, and p = (count + 1) /
@@ -264,9 +255,9 @@ def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
 
 
 def worst_case(evaluations, cost):
-    """Return the Evaluation with the most expensive answer that any attack reached, image by image.
+    """The Evaluation with the most expensive answer of each image among those under several attacks on a model.
 
-    `evaluations` are of one model, an attack each. An error at cost 0 still counts as worse than a right answer.
+    An error at cost 0 still counts as worse than a right answer.
     """
     first = evaluations[0]
     if any(not np.array_equal(first.labels, other.labels) for other in evaluations):
@@ -279,7 +270,7 @@ def worst_case(evaluations, cost):
 
 
 def split(frame):
-    """Return a DataFrame whose columns x of Intervals became numbers: "x", "x low", "x high"."""
+    """A DataFrame whose columns x of Intervals became numbers: "x", "x low", "x high"."""
     columns = {}
     for name, column in frame.items():
         columns[name] = column
@@ -290,9 +281,8 @@ def split(frame):
 
 
 def merge(frame):
-    """Return the DataFrame that `split` was given: columns "x", "x low", "x high" become one of Intervals."""
+    """The DataFrame that `split` was given: columns "x", "x low", "x high" become one of Intervals."""
     merged = frame.copy()
     for name in [name for name in frame if {f"{name} low", f"{name} high"} <= set(frame)]:
-        low, high = merged.pop(f"{name} low"), merged.pop(f"{name} high")
-        merged[name] = [Interval(*row) for row in zip(frame[name], low, high)]
+        merged[name] = list(map(Interval, frame[name], merged.pop(f"{name} low"), merged.pop(f"{name} high")))
     return merged

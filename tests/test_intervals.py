@@ -259,7 +259,7 @@ def test_a_bootstrap_refuses_what_it_cannot_resample(two_models):
                            (cell, "not a number each")):
         with pytest.raises(ValueError, match=message):
             bootstrap(*words)
-    for option, message in {"confidence": "confidence", "samples": "at least 2", "method": '"basic"'}.items():
+    for option, message in {"samples": "at least 2", "method": '"basic"'}.items():
         with pytest.raises(ValueError, match=message):
             bootstrap(error, standard, **{option: 1})
 
