@@ -80,10 +80,8 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
     i, j = sorted(pair)
     if not 0 <= i < j < grid.logits.shape[-1]:
         raise ValueError(f"a pair must name two classes in 0..{grid.logits.shape[-1] - 1}, got {tuple(pair)}.")
-    model = _exact(model)
-    lines = contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0)
-    pieces = []
-    for line in lines:
+    model, pieces = _exact(model), []
+    for line in contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0):
         line = _bisect(model, line, [i, j], len(grid.axis))
         line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
         if len(line) > 1:

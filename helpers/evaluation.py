@@ -17,7 +17,7 @@ from helpers.checks import as_confusion, as_cost, as_images, as_labels
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
 
 
-def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size=None, allow_absent=False):
+def evaluate(model, images, labels, attack=None, *, batch_size=None, allow_absent=False):
     """The answers of a model to clean or attacked images, an `Evaluation`: eval mode, float32, no autocast.
 
     Parameters
@@ -26,7 +26,6 @@ def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size
     images : (N, ...) tensor or array, uint8 or floats in [0, 1]
     labels : (N,) integers in 0..K-1
     attack : callable (model, x, y) -> x_adv, called a batch at a time with gradients enabled; None: natural images
-    num_classes : int, K, checked against the logits
     batch_size : int, default 500, and 125 for an attack on a CPU; it decides which random start an image gets
     allow_absent : bool, accept a set that lacks a class; its row of the confusion matrix is NaN
 
@@ -38,14 +37,12 @@ def evaluate(model, images, labels, attack=None, *, num_classes=None, batch_size
     """
     images = as_images(images)
     # One image first, and the labels as answers: bad labels and an absent class are found before the attack starts.
-    found = predict_logits(model, images[:1]).shape[1]
-    if num_classes not in (None, found):
-        raise ValueError(f"the model has {found} classes, num_classes says {num_classes}.")
-    labels = as_labels(labels, len(images), found)
-    Evaluation(labels, labels, found, allow_absent=allow_absent)
+    num_classes = predict_logits(model, images[:1]).shape[1]
+    labels = as_labels(labels, len(images), num_classes)
+    Evaluation(labels, labels, num_classes, allow_absent=allow_absent)
     start = time.perf_counter()
     predictions = predict_logits(model, images, labels, attack, batch_size=batch_size).argmax(dim=1)
-    return Evaluation(labels, predictions, found, time.perf_counter() - start, allow_absent)
+    return Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent)
 
 
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
@@ -56,7 +53,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     hashed: a machine may choose its own. `seconds` are those of the original computation.
 
     Parameters and errors as `evaluate`, but for:
-    run : Run, with .model, .dataset (x_test, y_test, num_classes), .validation (images, labels) and .folder; where
+    run : Run, with .model, .dataset (x_test, y_test), .validation (images, labels) and .folder; where
         .model is None, an exported run without weights, a ValueError says so if this answer was not exported
     attack : its `describe()` must return a dict of plain JSON types; without that method, or with an `is_described`
         that is false (PGD on a loss of your own), nothing is kept
@@ -83,8 +80,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
         if found := answers.find(run.folder, about, labels):
             return found
     size = _batch_size(run.model, images, attack, batch_size)
-    found = evaluate(run.model, images, labels, attack, num_classes=run.dataset.num_classes, batch_size=size,
-                     allow_absent=allow_absent)
+    found = evaluate(run.model, images, labels, attack, batch_size=size, allow_absent=allow_absent)
     if is_kept:
         answers.keep(run.folder, {**about, "batch_size": size}, found)
     return found

@@ -42,7 +42,7 @@ class Described:
 @pytest.fixture
 def run(tmp_path):
     labels = torch.arange(40) % 4
-    dataset = SimpleNamespace(x_test=one_hot_images(labels, dtype=torch.uint8) * 255, y_test=labels, num_classes=4)
+    dataset = SimpleNamespace(x_test=one_hot_images(labels, dtype=torch.uint8) * 255, y_test=labels)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     model[1].weight.data = torch.eye(4)
     validation = (dataset.x_test[:8], labels[:8])
