@@ -32,11 +32,16 @@ def found(output, image):
     return next((which for which, crop in crops(image) if np.array_equal(output.numpy(), crop)), None)
 
 
+def augmented(x, indices, generator, **settings):
+    (batch, _), = data.Augment(x, **settings).epoch([indices], generator)
+    return batch
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_output_is_a_crop_of_its_own_image_and_the_images_differ_in_it(channels, rng):
     x = images(channels=channels)
     indices = torch.randperm(12, generator=rng)[:8].repeat(2)
-    batch = data.Augment(x)(indices, rng)
+    batch = augmented(x, indices, rng)
     assert batch.shape == (16, channels, 7, 9) and batch.dtype == torch.uint8
     which = [found(one, x[index]) for one, index in zip(batch, indices)]
     assert None not in which
@@ -45,7 +50,7 @@ def test_each_output_is_a_crop_of_its_own_image_and_the_images_differ_in_it(chan
 
 def test_crops_and_flips_are_uniform_and_independent(rng):
     x = images(1)
-    batch = data.Augment(x)(torch.zeros(4000, dtype=torch.int64), rng)
+    batch = augmented(x, torch.zeros(4000, dtype=torch.int64), rng)
     lookup = {crop.tobytes(): which for which, crop in crops(x[0])}
     assert len(lookup) == 81 * 2
     which = [lookup[one.contiguous().numpy().tobytes()] for one in batch]
@@ -56,27 +61,27 @@ def test_crops_and_flips_are_uniform_and_independent(rng):
 
 
 def test_augmentation_is_decided_by_the_generator_alone():
-    augment, indices = data.Augment(images()), torch.arange(12)
+    x, indices = images(), torch.arange(12)
     runs = []
     for seed, outside in ((1, 5), (1, 6), (2, 5)):
         torch.manual_seed(outside)
-        runs.append(augment(indices, torch.Generator().manual_seed(seed)))
+        runs.append(augmented(x, indices, torch.Generator().manual_seed(seed)))
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
 def test_crops_without_flips_flips_without_crops_and_neither(rng):
     x, indices = images(), torch.arange(12).repeat(4)
-    cropped = data.Augment(x, flip=False)(indices, rng)
+    cropped = augmented(x, indices, rng, flip=False)
     assert not any(found(one, x[index])[2] for one, index in zip(cropped, indices))
-    flipped = data.Augment(x, padding=0)(indices, rng)
+    flipped = augmented(x, indices, rng, padding=0)
     offsets = [found(one, x[index]) for one, index in zip(flipped, indices)]
     assert {which[:2] for which in offsets} == {(4, 4)} and {which[2] for which in offsets} == {True, False}
-    assert torch.equal(data.Augment(x, padding=0, flip=False)(indices, rng), x[indices])
+    assert torch.equal(augmented(x, indices, rng, padding=0, flip=False), x[indices])
 
 
 def test_points_are_never_augmented(rng):
     points = torch.rand(10, 2)
-    assert torch.equal(data.Augment(points)(torch.tensor([3, 1]), rng), points[[3, 1]])
+    assert torch.equal(augmented(points, torch.tensor([3, 1]), rng), points[[3, 1]])
 
 
 # --- splits, pairs, imbalance -----------------------------------------------------------------------------------
@@ -205,9 +210,9 @@ def test_a_class_is_found_by_its_name():
         data.class_index(digits, "cat")
 
 
-def test_an_epoch_draws_what_calls_batch_by_batch_would_draw():
+def test_an_epoch_draws_what_its_batches_one_by_one_would_draw():
     augment, parts = data.Augment(images()), torch.arange(12).split(5)
     one, two = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
     for part, (batch, picked) in zip(parts, augment.epoch(parts, one), strict=True):
-        assert torch.equal(picked, part) and torch.equal(batch, augment(part, two))
+        assert torch.equal(picked, part) and torch.equal(batch, augmented(images(), part, two))
     assert torch.equal(one.get_state(), two.get_state())

@@ -28,8 +28,8 @@ class Augment:
     def epoch(self, parts, generator):
         """Yield (images, indices) for each of `parts`, a list of LongTensors on the CPU, with indices on the device.
 
-        All random numbers of the epoch are drawn first and copied once: a copy in every step would make a GPU wait for
-        the processor.  They come in the order in which calls, batch by batch, would draw them.
+        All random numbers of the epoch are drawn first, batch by batch, and copied once: a copy in every step would make
+        a GPU wait for the processor.  The generator lives on the CPU, so that a seed gives the same crops anywhere.
         """
         device, counts = self.store.device, [len(part) for part in parts]
         draws = [self._draw(count, generator) for count in counts]
@@ -38,13 +38,6 @@ class Augment:
         for index in range(len(parts)):
             picked, corner, mirror = (column and column[index] for column in columns)
             yield self._batch(picked, corner, mirror), picked
-
-    def __call__(self, indices, generator):
-        """Images `indices` (LongTensor (B,) on the CPU), augmented: (B, C, H, W) in channels_last, uint8.
-
-        The generator lives on the CPU, so that a seed gives the same crops on every device.
-        """
-        return next(self.epoch([indices], generator))[0]
 
     def _draw(self, count, generator):
         """Corners of the crops (2, count) and which images to mirror (count,), or None for what is not done."""

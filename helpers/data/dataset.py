@@ -32,11 +32,8 @@ class Dataset:
     classes : tuple of K names
     mean, std : tuples, one value a channel (a dimension, for points), of the training inputs in [0, 1]
 
-    Raises
-    ------
-    ValueError
-        For fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1],
-        a class without training images.
+    Raises ValueError for fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1], a class
+    without training images.
     """
 
     name: str
@@ -81,33 +78,30 @@ class Dataset:
         return KNOWN.get(digest.hexdigest()[:12], digest.hexdigest()[:12])
 
     def _validate(self):
+        data = f"data set {self.name!r}"
         if self.num_classes < 2:
-            raise ValueError(f"data set {self.name!r} has {self.num_classes} class: classification needs at least 2")
+            raise ValueError(f"{data} has {self.num_classes} class: classification needs at least 2")
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
             if len(x) != len(y):
-                raise ValueError(f"data set {self.name!r}: {len(x)} {part} images but {len(y)} labels")
+                raise ValueError(f"{data}: {len(x)} {part} images but {len(y)} labels")
             if len(y) and not (0 <= int(y.min()) and int(y.max()) < self.num_classes):
-                raise ValueError(f"data set {self.name!r}: {part} labels run from {int(y.min())} to {int(y.max())}, "
+                raise ValueError(f"{data}: {part} labels run from {int(y.min())} to {int(y.max())}, "
                                  f"outside 0..{self.num_classes - 1} for its {self.num_classes} classes")
             if x.shape[1:] != self.x_train.shape[1:]:
-                raise ValueError(f"data set {self.name!r}: {part} images have the shape {tuple(x.shape[1:])}, training "
+                raise ValueError(f"{data}: {part} images have the shape {tuple(x.shape[1:])}, training "
                                  f"images {tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
             to_float(x[:1])
             if x.dtype != torch.uint8 and len(x) and not (x.min() >= 0 and x.max() <= 1):
-                raise ValueError(f"data set {self.name!r}: {part} inputs lie outside [0, 1]; rescale them")
+                raise ValueError(f"{data}: {part} inputs lie outside [0, 1]; rescale them")
         counts = torch.bincount(self.y_train, minlength=self.num_classes)
         if (counts == 0).any():
-            empty = self.classes[int(counts.argmin())]
-            raise ValueError(f"data set {self.name!r}: class {empty!r} has no training images")
+            raise ValueError(f"{data}: class {self.classes[int(counts.argmin())]!r} has no training images")
 
 
 def to_float(images):
-    """Inputs as a network takes them: uint8 becomes float32 in [0, 1]; float stays.
+    """Inputs as a network takes them: uint8 becomes float32 in [0, 1]; float becomes float32.
 
-    Raises
-    ------
-    ValueError
-        For any other type: whether 1 means white or nearly black could only be guessed.
+    Raises ValueError for any other type: whether 1 means white or nearly black could only be guessed.
     """
     if images.dtype == torch.uint8:
         return images.float().div_(255)

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -34,28 +35,22 @@ def reachable(name):
     """Whether a host of a data set answers within seconds; with a proxy, only the download itself can tell."""
     if urllib.request.getproxies():
         return True
-    for _, _, addresses in ARCHIVES[name][:1]:
-        for address in addresses:
-            with contextlib.suppress(OSError):
-                scheme, host = address.split("/")[0], address.split("/")[2].partition(":")
-                socket.create_connection((host[0], int(host[2] or (443 if scheme == "https:" else 80))), timeout=3).close()
-                return True
+    for address in ARCHIVES[name][0][2]:
+        with contextlib.suppress(OSError):
+            parts = urllib.parse.urlsplit(address)
+            port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+            socket.create_connection((parts.hostname, port), timeout=3).close()
+            return True
     return False
 
 
 def fetch(name, root, target):
     """Download the archives of a data set and unpack them.
 
-    Parameters
-    ----------
-    name : str, a key of `ARCHIVES`
-    root : Path, folder of the data sets; a broken download stays there as ``<archive>.part`` and is resumed
-    target : Path below ``root``, the folder that the archives hold; it appears only when all is unpacked
+    A broken download stays in ``root``, the folder of the data sets, as ``<archive>.part`` and is resumed; ``target``, the
+    folder that the archives hold, appears below ``root`` only when all is unpacked.
 
-    Raises
-    ------
-    OSError
-        With every address and what went wrong there, and how to fetch the file by hand.
+    Raises OSError with every address and what went wrong there, and how to fetch the file by hand.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:
@@ -77,13 +72,12 @@ def _download(archive, md5, addresses, root):
     for address in addresses:
         tries = 0
         while tries < TRIES:
-            have = part.stat().st_size if part.is_file() else 0
+            have = _size(part)
             try:
                 _receive(address + archive, part)
             except OSError as error:
                 # A connection that broke is taken up again; an address that refuses is not asked again.
-                grown = part.is_file() and part.stat().st_size > have
-                tries = 0 if grown else TRIES if isinstance(error, urllib.error.URLError) else tries + 1
+                tries = 0 if _size(part) > have else TRIES if isinstance(error, urllib.error.URLError) else tries + 1
                 failures += [f"{address}: {error}"] if tries == TRIES else []
                 time.sleep(tries < TRIES)
                 continue
@@ -98,7 +92,7 @@ def _download(archive, md5, addresses, root):
 
 def _receive(url, part):
     """Append what is missing of `url` to the file `part`; a server that cannot resume starts again."""
-    have = part.stat().st_size if part.is_file() else 0
+    have = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -115,6 +109,10 @@ def _receive(url, part):
                 bar.update(len(block))
         if rest and bar.n < have + rest:
             raise OSError(f"the connection ended after {bar.n:,} of {have + rest:,} bytes")
+
+
+def _size(path):
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _md5(path):

@@ -38,23 +38,18 @@ def load(name, root=None):
 
     Parameters
     ----------
-    name : str, one of `NAMES`, or the path of an ImageFolder
+    name : str, one of `NAMES`, or the path of a folder
     root : path, default `default_root()`
 
-    Returns
-    -------
-    Dataset
-        The same object as before while neither its file nor, by a caller, its tensors were changed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the data set is not there and cannot be downloaded; the message says which file to put where.
-    ValueError
-        For an unknown name, or a file that does not hold what it should.
+    Returns a `Dataset`: the same object as before while neither its files nor, by a caller, its tensors were changed.
+    Raises FileNotFoundError, with what to put where, for data that are not there and cannot be downloaded; ValueError for
+    an unknown name, or a file that does not hold what it should.
     """
     name, root = str(name), default_root() if root is None else Path(root)
-    key = name, root, _state(name, root)
+    file = root / f"{name}.npz"
+    # What tells that the files are not those of the last call.
+    files = [file] if file.is_file() else Path(name).rglob("*") if name not in NAMES else []
+    key = name, root, tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files))
     dataset, checksum = _load(*key)
     if _checksum(dataset) != checksum:  # a caller wrote into the tensors that were handed out before
         _load.cache_clear()
@@ -65,23 +60,15 @@ def load(name, root=None):
 def available(name, root=None):
     """Whether `load(name, root)` finds its data here; False where it has to download them.  Nothing large is read.
 
-    Raises
-    ------
-    ValueError
-        For an unknown name.
-    FileNotFoundError
-        For data that are not here and whose hosts cannot be reached, with what to put where.
+    Raises ValueError for an unknown name, FileNotFoundError for data that are not here and whose hosts cannot be reached.
     """
     root = default_root() if root is None else Path(root)
-    if name in EMBEDDED or (root / f"{name}.npz").is_file():
+    known = name in EMBEDDED or (root / f"{name}.npz").is_file() or Path(name).is_dir()
+    if known or name in OFFICIAL and (root / OFFICIAL[name]).is_dir():
         return True
     if name not in OFFICIAL:
-        if Path(name).is_dir():
-            return True
         raise ValueError(f"unknown data set {name!r}: one of {', '.join(NAMES)}, or the path of a folder with "
                          "train/<class>/*.png and test/<class>/*.png")
-    if (root / OFFICIAL[name]).is_dir():
-        return True
     if not download.reachable(name):
         raise _missing(name, root, "is not there, and no host that has it can be reached")
     return False
@@ -108,16 +95,6 @@ def _load(name, root, _state):
         available(name, root)
         dataset = _from_folder(Path(name))
     return dataset, _checksum(dataset)
-
-
-def _state(name, root):
-    """What tells that the files of a data set are not those of the last call."""
-    file = root / f"{name}.npz"
-    if file.is_file():
-        return file.stat().st_mtime_ns, file.stat().st_size
-    if name in NAMES or not Path(name).is_dir():
-        return None
-    return tuple(sorted((str(path), path.stat().st_mtime_ns) for path in Path(name).rglob("*")))
 
 
 def _checksum(dataset):
@@ -172,20 +149,16 @@ def _mnist5k():
 def _from_npz(file, name):
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            missing = [array for array in ARRAYS if array not in arrays.files]
-            if missing:
+            if missing := [array for array in ARRAYS if array not in arrays.files]:
                 raise ValueError(f"it lacks the array {missing[0]!r} of {', '.join(ARRAYS)}")
-            found = {array: arrays[array] for array in ARRAYS}
-        classes = [one.decode() if isinstance(one, bytes) else one for one in found["classes"].tolist()]
-        return Dataset(name, _images(found["x_train"]), _labels(found["y_train"]), _images(found["x_test"]),
-                       _labels(found["y_test"]), tuple(classes))
+            x_train, y_train, x_test, y_test, classes = (arrays[array] for array in ARRAYS)
+        classes = [one.decode() if isinstance(one, bytes) else one for one in classes.tolist()]
+        return Dataset(name, _images(x_train), _labels(y_train), _images(x_test), _labels(y_test), classes)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         said = str(error)
-        if "pickled" in said or "Object arrays" in said or isinstance(error, zipfile.BadZipFile | EOFError):
-            start = file.read_bytes()[:60]
-            said = ("it is a Git LFS pointer: fetch the file itself with `git lfs pull`" if start.startswith(b"version https")
-                    else "names of classes must be saved as text, np.array(names, dtype=str)" if start.startswith(b"PK")
-                    else "it is damaged or no .npz file: save it again with np.savez")
+        if "pickled" in said or "Object arrays" in said or not isinstance(error, ValueError):
+            said = ("it is a Git LFS pointer (fetch the file with `git lfs pull`), is damaged, or holds names of classes that "
+                    "are no text (save them as np.array(names, dtype=str))")
         raise ValueError(f"data set {file} cannot be used: {said}") from None
 
 
@@ -202,28 +175,25 @@ def _images(array):
 def _labels(array):
     array = np.asarray(array)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array  # Keras' (N, 1)
-    whole = np.asarray(array).astype(np.int64) if array.dtype.kind in "iufb" else None
-    if array.ndim != 1 or whole is None or (whole != array).any():
+    if array.ndim != 1 or array.dtype.kind not in "iufb" or (array.astype(np.int64) != array).any():
         raise ValueError(f"labels have type {array.dtype} and shape {array.shape}: give one whole number an image "
                          "(of one-hot rows, labels.argmax(1))")
-    return torch.as_tensor(whole)
+    return torch.from_numpy(array.astype(np.int64))
 
 
 def _from_folder(folder):
-    """A user's ImageFolder; all images are brought to the size of the first, in its number of channels."""
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        raise FileNotFoundError(f"{folder} has no train/ and test/: lay images out as train/<class>/*.png and "
-                                "test/<class>/*.png")
-    names = {part: sorted(path.name for path in (folder / part).iterdir()
-                          if path.is_dir() and not path.name.startswith(".")) for part in ("train", "test")}
-    if only := sorted(set(names["test"]) - set(names["train"])):
-        raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: a network cannot learn it")
-    train, test = ([(path, label) for label, name in enumerate(names["train"])
-                    for path in sorted((folder / part / name).glob("*")) if path.suffix.lower() in IMAGE_FILES]
-                   for part in ("train", "test"))
-    if not train or not test:
-        raise FileNotFoundError(f"{folder} has no images in {'train' if not train else 'test'}/<class>/")
-    return _from_files(folder.resolve().name, train, test, names["train"])
+    """A user's folder; all images are brought to the size of the first, in its number of channels."""
+    files, names = [], []
+    for part in ("train", "test"):
+        found = [path for path in sorted(folder.glob(f"{part}/[!.]*/*")) if path.suffix.lower() in IMAGE_FILES]
+        if not found:
+            raise FileNotFoundError(f"{folder} has no images in {part}/<class>/: lay them out as train/<class>/*.png and "
+                                    "test/<class>/*.png")
+        names = names or sorted({path.parent.name for path in found})
+        if only := sorted({path.parent.name for path in found} - set(names)):
+            raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: a network cannot learn it")
+        files.append([(path, names.index(path.parent.name)) for path in found])
+    return _from_files(folder.resolve().name, *files, names)
 
 
 def _from_files(name, train, test, classes, mode=None):
@@ -248,14 +218,8 @@ def _opened(path):
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): replace it or remove it") from None
     if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image)
-        if pixels.min() < 0 or pixels.max() > 65535 or image.mode == "F":
-            raise ValueError(f"{path} has pixels of type {image.mode} outside 0..65535: save it with 8 bits a channel")
-        return Image.fromarray((pixels / 257).round().astype(np.uint8))  # 16 bits
+        raise ValueError(f"{path} has pixels of type {image.mode}: save it with 8 bits a channel")
+    grey = image.mode in ("1", "L", "LA")
     if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        bands = image.convert("RGB")
-        grey = all(np.array_equal(bands.getchannel(0), bands.getchannel(other)) for other in (1, 2))
-        return bands.convert("L") if grey else bands
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return image.convert("L" if grey else "RGB")

@@ -23,14 +23,7 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
     train_size : int, optional; default all that is left
     seed : int; the same seed gives the same split, whatever else a run does
 
-    Returns
-    -------
-    Split
-
-    Raises
-    ------
-    ValueError
-        If the sizes do not fit the data, or leave a class empty.
+    Raises ValueError if the sizes do not fit the data, or leave a class empty.
     """
     total = len(labels)
     held = round(val_size * total) if isinstance(val_size, float) else int(val_size)
@@ -42,16 +35,15 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
                          f"the data set leaves {total - held}")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=generator)
-    ranked = order[torch.sort(within_class_rank(labels[order]), stable=True).indices]
+    ranked = order[torch.sort(_within_class_rank(labels[order]), stable=True).indices]
     validation, train = ranked[:held], ranked[held:held + kept]
     for part, indices in (("validation", validation), ("training", train)):
-        missing = sorted(set(labels.unique().tolist()) - set(labels[indices].unique().tolist()))
-        if missing:
+        if missing := sorted(set(labels.tolist()) - set(labels[indices].tolist())):
             raise ValueError(f"the {part} part of {len(indices)} images has none of class {missing[0]}: enlarge it")
     return Split(train, validation)
 
 
-def within_class_rank(labels):
+def _within_class_rank(labels):
     """Position of each label among those of its class, as a fraction: sorting by it interleaves the classes."""
     rank = torch.empty(len(labels), dtype=torch.float64)
     for label in labels.unique():
@@ -61,13 +53,7 @@ def within_class_rank(labels):
 
 
 def class_index(dataset, name):
-    """Label of a class by its name.
-
-    Raises
-    ------
-    ValueError
-        For a name that the data set does not have.
-    """
+    """Label of a class by its name; a ValueError for a name that the data set does not have."""
     if str(name) not in dataset.classes:
         raise ValueError(f"{name!r} is no class of {dataset.name!r}: choose one of "
                          f"{', '.join(dataset.classes[:20])}{' ...' if dataset.num_classes > 20 else ''}")
@@ -75,31 +61,21 @@ def class_index(dataset, name):
 
 
 def select_classes(dataset, names):
-    """The images of some classes only, relabelled 0, 1, ... in the order of `names`.
+    """The images of some classes only, relabelled 0, 1, ... in the order of `names`; ("cat", "dog"), say, for Fig. 5.
 
-    Parameters
-    ----------
-    dataset : Dataset
-    names : sequence of class names, at least 2 (a pair such as ("cat", "dog") gives Fig. 5's problems)
-
-    Raises
-    ------
-    ValueError
-        For a name that the data set does not have, a name given twice, or fewer than two.
+    Raises ValueError for a name that the data set does not have, a name given twice, or fewer than two.
     """
     names = tuple(str(name) for name in names)
-    unknown = [name for name in names if name not in dataset.classes]
-    if unknown or len(set(names)) != len(names) or len(names) < 2:
-        raise ValueError(f"classes {names} cannot be picked from {dataset.name!r}: give at least two different names "
-                         f"of {', '.join(dataset.classes[:20])}{' ...' if dataset.num_classes > 20 else ''}")
-    wanted = [dataset.classes.index(name) for name in names]
+    wanted = [class_index(dataset, name) for name in names]
+    if len(set(names)) != len(names) or len(names) < 2:
+        raise ValueError(f"classes {names} cannot be picked from {dataset.name!r}: give at least two different names")
+    lookup = torch.full((dataset.num_classes,), -1)
+    lookup[wanted] = torch.arange(len(wanted))
     parts = {}
     for part in ("train", "test"):
         x, y = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
-        keep = torch.isin(y, torch.tensor(wanted))
-        lookup = torch.full((dataset.num_classes,), -1)
-        lookup[wanted] = torch.arange(len(wanted))
-        parts[f"x_{part}"], parts[f"y_{part}"] = x[keep], lookup[y[keep]]
+        keep = lookup[y] >= 0
+        parts |= {f"x_{part}": x[keep], f"y_{part}": lookup[y[keep]]}
     return replace(dataset, name=f"{dataset.name}[{'+'.join(names)}]", classes=names, mean=None, std=None, **parts)
 
 
@@ -117,30 +93,21 @@ def imbalance(labels, indices, ratio, minority, seed=0):
     minority : int, the class to cut
     seed : int
 
-    Returns
-    -------
-    LongTensor, the kept indices
-
-    Raises
-    ------
-    ValueError
-        For a ratio outside (0, 1], a class that is not there or is smaller than that already, or a cut that leaves
-        it empty.
+    Returns the kept indices. Raises ValueError for another ratio, a class that is smaller than that already, or a cut
+    that leaves it empty.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio = {ratio}: the cut class keeps this share of the other's size, so give 0 < ratio <= 1")
     counts = torch.bincount(labels[indices])
-    if minority >= len(counts):
-        raise ValueError(f"the class to cut ({minority}) has no images")
-    others = torch.cat([counts[:minority], counts[minority + 1:]])
-    keep = round(ratio * int(others.max()))
+    largest = int(torch.cat([counts[:minority], counts[minority + 1:]]).max())
+    keep = round(ratio * largest)
     if keep == 0:
-        raise ValueError(f"ratio = {ratio} of {int(others.max())} images leaves class {minority} empty: "
+        raise ValueError(f"ratio = {ratio} of {largest} images leaves class {minority} empty: "
                          "raise the ratio or train on more images")
     members = indices[labels[indices] == minority]
     if keep > len(members):
-        raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside "
-                         f"the {int(others.max())} of the largest class: a ratio up to "
-                         f"{math.floor(1000 * len(members) / int(others.max())) / 1000} is possible")
+        raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside the "
+                         f"{largest} of the largest class: a ratio up to "
+                         f"{math.floor(1000 * len(members) / largest) / 1000} is possible")
     shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
     return torch.cat([indices[labels[indices] != minority], shuffled[:keep]])

@@ -1,9 +1,7 @@
 """Import torchvision where its compiled operators do not fit the installed torch.
 
-The torchvision wheel on PyPI is compiled for CUDA.  Beside a CPU build of torch its library does not load, and the
-import then stops at "operator torchvision::nms does not exist", although data sets, transforms and utilities need
-none of those operators.  Declaring the two schemas that the import registers kernels for is enough; where
-torchvision imports by itself, nothing is declared.
+Beside a CPU build of torch the library of PyPI's wheel (built for CUDA) does not load, and the import stops at "operator
+torchvision::nms does not exist", although data sets need no operator.  Declaring the two schemas is enough.
 """
 import importlib
 import sys
@@ -14,13 +12,7 @@ _LIBRARIES = []  # torch drops the declarations when the Library object is colle
 
 
 def torchvision_datasets():
-    """The module `torchvision.datasets`, with the missing schemas declared first if they are missing.
-
-    Raises
-    ------
-    ImportError
-        If torchvision is not installed, or fails for another reason.
-    """
+    """The module `torchvision.datasets`, with the missing schemas declared first if they are missing."""
     try:
         return importlib.import_module("torchvision.datasets")
     except RuntimeError as error:
