@@ -197,15 +197,12 @@ def test_each_profile_has_its_title_and_the_legend_entries_of_its_rows():
     assert {ax.get_xlabel().strip() for ax in fig.axes} == {"epoch"}, "seaborn labels the outer axes only"
 
 
-def test_labels_of_a_panel_and_why_it_is_empty():
-    frame = curves(1).assign(ylabel="own label", missing="")
-    empty = pd.DataFrame([{"panel": "two networks", "missing": "not part of this profile"}])
-    frame = beside(pd.concat([frame, empty]))
+def test_a_panel_may_have_a_label_of_its_own():
+    frame = beside(pd.concat([curves(1).assign(ylabel="own label"), curves(1).assign(panel="another")]))
     grid = sns.FacetGrid(plotting.place(frame), row="line", col="column", **FREE)
     grid.map_dataframe(sns.lineplot, x="epoch", y="error")
-    full, missing = plotting.finish(grid, ylabel="error [%]").axes
-    assert (full.get_ylabel(), missing.get_ylabel()) == ("own label", "error [%]")
-    assert missing.texts[0].get_text().split() == "not part of this profile".split() and not full.texts
+    own, other = plotting.finish(grid, ylabel="error [%]").axes
+    assert (own.get_ylabel(), other.get_ylabel()) == ("own label", "error [%]")
 
 
 def test_a_band_reaches_from_the_lowest_to_the_highest_seed():
@@ -334,9 +331,7 @@ def test_image_rows_draw_names_images_and_captions(channels):
     (lambda: plotting.matrices(beside(cells("gap").iloc[1:])), "99 cells for 10"),
     (lambda: plotting.matrices(beside(pd.concat([cells("gap")] * 2))), "200 cells for 10"),
     (lambda: plotting.errorbars(against_p(), "p", "value", hue="series", kind="violin"), "'violin'"),
-    (lambda: plotting.regions(layers().query("layer != 'grid'")), "'grid'"),
     (lambda: plotting.image_rows([("flat", np.zeros((4, 36)))]), "shape"),
-    (lambda: plotting.image_rows([]), "no row"),
 ])
 def test_bad_data_are_named(draw, word):
     with pytest.raises(ValueError, match=word):

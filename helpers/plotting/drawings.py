@@ -1,5 +1,4 @@
 """What seaborn lacks: error bars of known ends, decision regions in the plane, rows of images."""
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,29 +18,19 @@ def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str, kind: str = "line
 
     Parameters
     ----------
-    data : DataFrame
-        One row a value. Rows without x are left out.
-    x, y : str
-        Columns: x a category (numbers ascend, 0 of an x named "p" is PGD), y Intervals (value, low, high) or numbers.
-    hue : str
-        Column with the name of a series. ", paper" in it marks numbers that were not measured here: hollow markers and
-        a dotted line in the colour of the series before the comma.
-    kind : "line" (with markers) or "bar"
-    palette : dict
-        Colour of each series, in the order to draw; default ``plotting.palette`` of the hue.
-    dodge : bool
-        Draw lines a little beside each other, so that their error bars do not hide each other.
+    data : DataFrame, one row a value; rows without x are left out
+    x, y : str, columns: x a category (numbers ascend, 0 of an x named "p" is PGD), y Intervals or numbers
+    hue : str, column with the name of a series; ", paper" in it marks numbers that were not measured here: hollow
+        markers and a dotted line in the colour of the series before the comma
+    kind : "line" (with markers) or "bar", else a ValueError
+    palette : dict, colour of each series, in the order to draw; default ``plotting.palette`` of the hue
+    dodge : bool, draw lines a little beside each other, so that their error bars do not hide each other
 
     Examples
     --------
     >>> grid = sns.FacetGrid(plotting.place(frame), row="line", col="column", sharex=False, sharey=False)
     >>> grid.map_dataframe(plotting.errorbars, x="p", y="S", hue="attack", palette=colors, dodge=True)
     >>> plotting.finish(grid);
-
-    Raises
-    ------
-    ValueError
-        For an unknown kind.
     """
     if kind not in ("line", "bar"):
         raise ValueError(f"Kind {kind!r} of error bars is unknown; use 'line' or 'bar'.")
@@ -55,8 +44,8 @@ def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str, kind: str = "line
             continue
         index, printed = bases.index(name.split(", paper")[0]), ", paper" in name
         place = np.array([categories.index(value) for value in rows[x]])
-        value, low, high = np.array([tuple(cell) if np.iterable(cell) else (cell, None, None) for cell in rows[y]],
-                                    dtype=float).T
+        cells = [tuple(cell) if np.iterable(cell) else (cell, None, None) for cell in rows[y]]
+        value, low, high = np.array(cells, dtype=float).T
         look = {"color": color, "label": name, "yerr": [value - low, high - value], "capsize": 2}
         if kind == "bar":
             width = 0.82 / len(bases)
@@ -76,17 +65,13 @@ def regions(data: pd.DataFrame, **_) -> None:
     """Which class a model of points in the plane predicts where (Fig. 8, 9), for ``FacetGrid.map_dataframe``.
 
     Columns are ``layer``, ``x``, ``y`` and ``class``. Layers: "grid" (a regular grid of predicted classes, drawn pale;
-    without it a ValueError is raised), "boundary" (exact lines in place of the grid's steps; ``piece`` numbers them),
-    "point" (with its true class) and "arrow" (to ``to_x``, ``to_y``, coloured by ``method``; points are then faint).
+    required), "boundary" (exact lines in place of the grid's steps; ``piece`` numbers them), "point" (with its true
+    class) and "arrow" (to ``to_x``, ``to_y``, coloured by ``method``; points are then faint).
 
-    Examples
-    --------
     >>> grid = sns.FacetGrid(plotting.place(frame, columns=4), row="line", col="column")
     >>> plotting.finish(grid.map_dataframe(plotting.regions));
     """
     layers = dict(list(data.groupby("layer")))
-    if "grid" not in layers:
-        raise ValueError(f"Decision regions need the layer 'grid'; there are {', '.join(layers)}.")
     ax, grid = plt.gca(), layers["grid"].pivot(index="y", columns="x", values="class")
     colors, markers = class_palette(sorted(data.loc[data["layer"] != "boundary", "class"].unique()))
     pale = {name: PALE * np.array(to_rgb(color)) + 1 - PALE for name, color in colors.items()}
@@ -100,10 +85,9 @@ def regions(data: pd.DataFrame, **_) -> None:
     looks = {"point": {"s": 5, "alpha": 0.35, "linewidths": 0} if len(arrows) else {"s": 12, "linewidths": 0.3},
              "arrow": {"s": 30, "linewidths": 0.7, "zorder": 4}}
     for name, color in colors.items():
-        look = {"color": color, "marker": markers[name], "edgecolors": "white"}
-        for layer, size in looks.items():
+        for layer, look in looks.items():
             chosen = data[(data["layer"] == layer) & (data["class"].astype(str) == name)]
-            ax.scatter(chosen["x"], chosen["y"], **look, **size)
+            ax.scatter(chosen["x"], chosen["y"], color=color, marker=markers[name], edgecolors="white", **look)
         ax.plot([], [], color=color, marker=markers[name], linestyle="none", label=name)  # in the legend
     if len(arrows):
         # The white rim keeps arrows visible on every region.
@@ -119,10 +103,8 @@ def image_rows(rows, columns: int = 10) -> Figure:
     """Images in rows, ``columns`` of each: ``image_rows([(name, x[y == k]) for k, name in enumerate(classes)])``.
 
     A row is (name, images) or (name, images, captions): (N, C, H, W) uint8 or floats in [0, 1], C = 1 or 3, as tensor
-    or array, and N strings. Raises a ValueError if there is no row, or images have another shape.
+    or array, and N strings. Other shapes are a ValueError.
     """
-    if not rows:
-        raise ValueError("There is no row of images to draw.")
     rows = [(name, np.asarray(images)[:columns], captions[0] if captions else None) for name, images, *captions in rows]
     for name, images, _ in rows:
         if images.ndim != 4 or images.shape[1] not in (1, 3):

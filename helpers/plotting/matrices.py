@@ -1,5 +1,4 @@
 """Matrices over pairs of classes: cost, accuracy gap, confusion, difference (Fig. 1, 2, 3, 4, 11)."""
-
 import re
 from collections import Counter
 from itertools import pairwise, product
@@ -31,11 +30,13 @@ def matrices(frame: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    frame : DataFrame
-        One row a cell: ``profile``, ``panel`` (title), ``kind`` ("cost", "gap", "confusion", "difference"), ``true``,
-        ``predicted`` (class names in the order to draw), ``value`` (shares in [0, 1] but for a cost) and, where there
-        are more than 20 classes, perhaps ``group``, a name for each run of neighbouring true classes. Raises a
-        ValueError for an unknown kind, and for a panel without exactly one value a pair of classes.
+    frame : DataFrame, one row a cell: ``profile``, ``panel`` (title), ``kind`` ("cost", "gap", "confusion",
+        "difference"), ``true``, ``predicted`` (class names in the order to draw), ``value`` (shares in [0, 1] but for
+        a cost) and, for more than 20 classes, perhaps ``group``, a name for each run of neighbouring true classes
+
+    Raises
+    ------
+    ValueError : for an unknown kind, and for a panel without exactly one value a pair of classes
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 A figure is 9 inches wide, so shown 900 pixels wide an 8 point letter is 11 pixels high.
 """
-
 import re
 import textwrap
 
@@ -84,12 +83,11 @@ def place(frame: pd.DataFrame, columns: int = 3, high: int = 1) -> pd.DataFrame:
     """Say where each panel stands: adds the columns ``line`` and ``column`` for seaborn's ``row=`` and ``col=``.
 
     Panels stand in the order in which they appear, ``columns`` of them in a line, and each profile starts a new line.
-    The first panel of a profile is as ``high`` as so many lines. `finish` has an example. Raises a ValueError if the
-    frame has no row, or no column ``profile`` or ``panel``.
+    The first panel of a profile is as ``high`` as so many lines. `finish` has an example.
     """
     if frame.empty or not {"profile", "panel"} <= set(frame.columns):
-        raise ValueError(f"A figure's frame needs rows and the columns profile and panel; it has {len(frame)} rows and "
-                         f"the columns {', '.join(map(str, frame.columns)) or '(none)'}.")
+        raise ValueError("A figure's frame needs rows and the columns profile and panel; this one has "
+                         f"{len(frame)} rows, columns {list(frame)}.")
     places, start = {}, 0
     for profile, rows in frame.groupby("profile", sort=False):
         panels = rows["panel"].unique()
@@ -108,15 +106,10 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
 
     Parameters
     ----------
-    grid : FacetGrid
-        From ``sns.relplot``, ``catplot``, ``displot`` or ``sns.FacetGrid`` with ``row="line", col="column"``.
-    xlabel, ylabel : str
-        Labels of all axes. Columns ``xlabel`` and ``ylabel`` of the frame, one text a panel, come first; a column
-        ``missing`` says in an empty panel why it is empty.
-    height : float
-        Inches of one axes without title and labels; default 1.8, or as high as wide (at most 4.2) at equal aspect.
-    limits
-        ``xlim``, ``ylim`` or whatever else ``ax.set`` takes, for all axes.
+    grid : FacetGrid from ``sns.relplot``, ``catplot``, ``displot`` or ``sns.FacetGrid``, row="line", col="column"
+    xlabel, ylabel : str, labels of all axes; the frame's columns ``xlabel``, ``ylabel``, one text a panel, come first
+    height : float, inches of one axes without texts; default 1.8, or as high as wide (at most 4.2) at equal aspect
+    limits : ``xlim``, ``ylim`` or whatever else ``ax.set`` takes, for all axes
 
     Examples
     --------
@@ -165,16 +158,12 @@ def _finish_panel(ax, rows: pd.DataFrame, labels: dict, limits: dict) -> None:
     if lines > 1:
         ax.set_subplotspec(ax.get_gridspec()[line:line + lines, column])
     inches = ax.get_position().width * WIDTH
-    own = {name: max(rows[name].dropna(), default="") for name in ("xlabel", "ylabel", "missing") if name in rows}
+    own = {name: max(rows[name].dropna(), default="") for name in labels if name in rows}
     labels = {name: own.get(name) or text for name, text in labels.items()}
     ax.set(title=wrap(str(rows["panel"].iloc[0]), inches + 0.2), **labels, **limits)
     ax.tick_params(labelbottom=True, labelleft=True)  # also where axes are shared
     ax.xaxis.label.set_visible(True)
-    if own.get("missing"):
-        ax.set(xticks=[], yticks=[])
-        text = wrap(own["missing"], inches - 0.2)
-        ax.text(0.5, 0.5, text, ha="center", va="center", transform=ax.transAxes, color="dimgrey")
-    elif ax.get_aspect() != 1:
+    if ax.get_aspect() != 1:
         ax.grid(axis="y")
     names = [label.get_text() for label in ax.get_xticklabels()]
     if any(re.match("[A-Za-z]", name) for name in names) and 0.075 * len(" ".join(names)) > inches:
