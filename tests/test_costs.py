@@ -1,5 +1,7 @@
 """CostMatrix, tables, files, super-classes and specifications: numpy's powers, hand-made matrices, bad input."""
 
+import copy
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,6 +53,14 @@ def test_matrix_is_immutable_and_copies_its_input():
     frame.iloc[0, 1] = 7
     (cost**1)[0, 1] = 7
     assert cost.values[0, 1] == 10 and (cost**1)[0, 1] == 1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda cost: pickle.loads(pickle.dumps(cost))])
+def test_a_copy_is_as_immutable_as_its_original(copied):
+    cost = copied(CostMatrix(TOY, ABC, name="toy"))
+    assert cost == CostMatrix(TOY, ABC) and cost.name == "toy" and cost.symmetric
+    with pytest.raises(ValueError, match="read-only"):
+        cost.values[0, 1] = 5
 
 
 def test_equality_is_by_values_and_classes():

@@ -3,6 +3,7 @@ import csv
 import hashlib
 import io
 import math
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -45,6 +46,9 @@ class CostMatrix:
 
     def __setattr__(self, name, value):
         raise AttributeError(f"a CostMatrix cannot be changed: make a new one instead of setting {name!r}")
+
+    def __reduce__(self):  # a copy is checked and read-only again
+        return partial(CostMatrix, name=self.name, symmetric=self.symmetric), (self.values, self.classes)
 
     def __len__(self):
         return len(self.classes)

@@ -36,7 +36,7 @@ def _names(data_set):
     """Every unambiguous way to write a class (its name, then any lemma of its synset) -> its row."""
     rows = senses(data_set)
     lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
-    names = {lemma: row for row, own in zip(rows, lemmas) for lemma in own if sum(lemma in other for other in lemmas) == 1}
+    names = {lemma: row for row, own in zip(rows, lemmas) for lemma in own if sum(lemma in one for one in lemmas) == 1}
     names.update({_key(row["lemmas"][0]): row for row in rows})  # distinct within each data set
     names.update({_key(row["class"]): row for row in rows})
     return names
@@ -63,7 +63,7 @@ def readable(name):
 
 
 def shared_hypernym(classes):
-    """What WordNet calls 3 in 4 of some classes, as specifically as it can ("fish" for shark, trout, ray); else None."""
+    """What WordNet calls 3 in 4 of the classes, as specific as can be ("fish" for shark, trout, ray), or None."""
     if (data_set := data_set_of(classes)) is None:
         return None
     above = [_up(row["synset"]).keys() for row in find(data_set, classes)]

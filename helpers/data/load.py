@@ -218,7 +218,10 @@ def _opened(path):
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): replace it or remove it") from None
     if image.mode.startswith("I") or image.mode == "F":
-        raise ValueError(f"{path} has pixels of type {image.mode}: save it with 8 bits a channel")
+        pixels = np.asarray(image)
+        if pixels.min() < 0 or pixels.max() > 65535 or image.mode == "F":
+            raise ValueError(f"{path} has pixels of type {image.mode} outside 0..65535: save it with 8 bits a channel")
+        return Image.fromarray((pixels / 257).round().astype(np.uint8))  # 16 bits
     grey = image.mode in ("1", "L", "LA")
     if "A" in image.mode or "transparency" in image.info:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
