@@ -10,7 +10,6 @@ import torch
 from helpers import losses
 from helpers.attacks import frozen, validate
 
-FEWEST_CLASSES = 4  # the loss of APGD-T is scaled by the gap to the fourth largest logit
 MOST_TARGETS = 9
 
 
@@ -22,12 +21,8 @@ class AutoAttack:
     cross entropy, APGD and FAB towards each of the nine most likely wrong classes, and Square, which sees no gradient.
     An image comes back as it was if none succeeds, so the error on what comes back is the worst case over the four.
 
-    Attributes
-    ----------
-    eps : float, radius in units of the input
-    norm : "linf" or "l2"
-    steps : int, of APGD and FAB; queries : int, of Square; the standard version has 100 and 5000
-    seed : int, of the random starts: two calls give the same images
+    `eps` is in units of the input, `norm` "linf" or "l2"; `steps` are those of APGD and FAB, `queries` those of Square, 100
+    and 5000 in the standard version; with `seed`, of the random starts, two calls give the same images.
     """
 
     eps: float
@@ -36,35 +31,24 @@ class AutoAttack:
     queries: int = 5000
     seed: int = 0
 
+    @torch.inference_mode(False)
     def __call__(self, model, x, y):
-        """Attack images (N, channels, height, width) in [0, 1] with labels (N,).
-
-        Raises
-        ------
-        ImportError
-            Without the package torchattacks.
-        ValueError
-            For what `attacks.pgd` refuses, fewer than four classes, or points instead of images.
-        """
+        """Attack images (N, C, H, W) in [0, 1] with labels (N,); errors as `attacks.pgd`, also for fewer than 4 classes."""
         validate(x, y, self.eps, self.norm)
-        with torch.inference_mode(False):
-            return self._attack(model, x.clone() if x.is_inference() else x.detach(), y)
-
-    def _attack(self, model, x, y):
-        best = x.clone()
+        x = x.clone() if x.is_inference() else x.detach()
+        best, left = x.clone(), torch.arange(len(x), device=x.device)
         if self.eps == 0 or len(x) == 0:
             return best
         # The parts seed the global generators, which belong to the caller.
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model):
-            left = torch.arange(len(x), device=x.device)
-            left = left[self._right(model, x, y)]
+            left = left[_right(model, x, y)]
             for part in self._parts(model, x):
                 if len(left) == 0:
                     break
                 with torch.enable_grad():
                     found = part(x[left], y[left]).detach()
                 found = self._inside(found, x[left])
-                right = self._right(model, found, y[left])
+                right = _right(model, found, y[left])
                 best[left[~right]] = found[~right]
                 left = left[right]
         return best
@@ -79,11 +63,9 @@ class AutoAttack:
         if x.ndim != 4:
             raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
         with torch.no_grad():
-            logits = model(x[:1])
-        classes = logits.shape[1]
-        if classes < FEWEST_CLASSES:
-            raise ValueError(f"AutoAttack needs at least {FEWEST_CLASSES} classes, the model has {classes}: "
-                             "attack it by PGD with restarts")
+            classes = model(x[:1]).shape[1]
+        if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
+            raise ValueError(f"AutoAttack needs at least 4 classes, the model has {classes}: attack it by PGD with restarts")
         shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
         # torchattacks counts the classes, one more than the targets.
         targets = {"steps": self.steps, "n_classes": min(classes, MOST_TARGETS + 1)}
@@ -99,9 +81,10 @@ class AutoAttack:
         inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
         return torch.where(inside, found, x).clamp(0, 1)
 
-    @staticmethod
-    def _right(model, x, y):
-        with torch.no_grad():
-            logits = model(x)
-        losses.check(logits, y)
-        return logits.argmax(dim=1) == y
+
+@torch.no_grad()
+def _right(model, x, y):
+    """Which images the model classifies correctly, (N,) bool."""
+    logits = model(x)
+    losses.check(logits, y)
+    return logits.argmax(dim=1) == y

@@ -23,25 +23,14 @@ class Claim:
 
     Parameters
     ----------
-    id : str
-        Short name, unique within a notebook.
-    source : str
-        Where the paper says it, e.g. "Sec. 3.3, Fig. 7".
-    statement : str
-        The sentence.
-    statistic : str
-        What was measured, with its unit.
-    interval : Interval, or (value, low, high)
-        Over seeds or test images. Both ends None or NaN: a point value. Value None or NaN: not measurable.
-    holds_if : str
-        ``"> 0"``, ``">= 0.5"``, ``"< 0"``, ``"<= 3"`` or ``"in [45, 55]"``.
-    remark : str
-        What a reader of the verdict must know and the interval does not say; it decides nothing.
+    id : str, unique within a notebook; source : str, where the paper says it ("Sec. 3.3, Fig. 7"); statement : str
+    statistic : str, what was measured, with its unit
+    interval : Interval, or (value, low, high), over seeds or test images
+        Both ends None or NaN: a point value.  Value None or NaN: not measurable.
+    holds_if : ``"> 0"``, ``">= 0.5"``, ``"< 0"``, ``"<= 3"`` or ``"in [45, 55]"``
+    remark : str, what a reader of the verdict must know and the interval does not say; it decides nothing
 
-    Raises
-    ------
-    ValueError
-        If the interval is reversed or one-sided, or ``holds_if`` cannot be read.
+    Raises ValueError if the interval is reversed or one-sided, or ``holds_if`` cannot be read.
     """
 
     id: str
@@ -53,14 +42,8 @@ class Claim:
     remark: str = ""
 
     def __post_init__(self):
-        value, low, high = (None if end is None or math.isnan(end) else float(end) for end in self.interval)
-        if (low is None) != (high is None):
-            raise ValueError(f"Claim {self.id!r} has only one end of its interval (low {low}, high {high}). Give both, "
-                             "or None for both.")
-        if low is not None and low > high:
-            raise ValueError(f"Claim {self.id!r} has low {low} > high {high}. Swap them.")
-        object.__setattr__(self, "interval", Interval(math.nan if value is None else value, low, high))
-        bounds(self.holds_if)
+        object.__setattr__(self, "interval", Interval(*self.interval))
+        _bounds(self.holds_if)
 
     @property
     def verdict(self):
@@ -69,7 +52,7 @@ class Claim:
         if math.isnan(value):
             return "not measurable"
         low, high = (value, value) if math.isnan(low) else (low, high)
-        start, stop, strict = bounds(self.holds_if)
+        start, stop, strict = _bounds(self.holds_if)
         inside = [start < end < stop if strict else start <= end <= stop for end in (low, high)]
         if all(inside):
             return "holds"
@@ -84,13 +67,11 @@ class Claim:
 
     def as_dict(self):
         """The claim with its verdict and note, a row of claims.csv."""
-        value, low, high = self.interval
-        return {"id": self.id, "source": self.source, "statement": self.statement, "statistic": self.statistic,
-                "value": value, "low": low, "high": high, "holds_if": self.holds_if, "verdict": self.verdict,
-                "note": self.note}
+        parts = {**vars(self), **vars(self.interval), "verdict": self.verdict, "note": self.note}
+        return {column: parts[column] for column in COLUMNS}
 
 
-def bounds(holds_if):
+def _bounds(holds_if):
     """The range of a condition: (start, stop, whether its ends are left out)."""
     match = _CONDITION.fullmatch(holds_if)
     if match and match[1]:
@@ -104,20 +85,12 @@ def bounds(holds_if):
 def table(claims):
     """Claims as a table to look at: long sentences wrapped, the verdict coloured.
 
-    Parameters
-    ----------
-    claims : sequence of Claim
-
-    Returns
-    -------
-    pandas Styler; its ``.data`` is the DataFrame
+    Returns a pandas Styler, whose ``.data`` is the DataFrame.
     """
     import pandas as pd
-
-    frame = pd.DataFrame([{"claim": claim.statement, "source": claim.source, "statistic": claim.statistic,
-                           "value": str(claim.interval), "holds if": claim.holds_if, "verdict": claim.verdict,
-                           "note": claim.note} for claim in claims],
-                         columns=["claim", "source", "statistic", "value", "holds if", "verdict", "note"])
+    frame = pd.DataFrame([{**claim.as_dict(), "value": str(claim.interval)} for claim in claims], columns=COLUMNS)
+    frame = frame.rename(columns={"statement": "claim", "holds_if": "holds if"})
+    frame = frame[["claim", "source", "statistic", "value", "holds if", "verdict", "note"]]
     style = frame.style.hide(axis="index").format(escape="html")
     style = style.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
     style = style.set_properties(subset=["value", "holds if"], **{"white-space": "nowrap"})

@@ -1,7 +1,6 @@
 """The one way in which a file of this study reaches the disk: whole, or not at all."""
-import contextlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
 
 
@@ -15,31 +14,20 @@ def write_atomic(path, content):
 
     Returns
     -------
-    Path
-
-    Raises
-    ------
-    OSError
-        The file as it was stays, and nothing is left beside it.
+    Path; after an error the file as it was stays, and nothing is left beside it
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=".part")
+    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             if callable(content):
                 content(file)
             else:
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; results are as readable as any other file of the user.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

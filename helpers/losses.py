@@ -2,6 +2,7 @@
 
 Every loss maps ``logits (N, K)`` and ``labels (N,)`` to ``(N,)``, unreduced: an attack sums, training averages.
 """
+import hashlib
 import math
 
 import torch
@@ -13,17 +14,10 @@ def cross_entropy(logits, labels):
 
     Parameters
     ----------
-    logits : Tensor, shape (N, K)
+    logits : Tensor, shape (N, K), K >= 2
     labels : LongTensor, shape (N,), values 0..K-1
 
-    Returns
-    -------
-    Tensor, shape (N,)
-
-    Raises
-    ------
-    ValueError
-        For K < 2, shapes that do not fit, labels that are not integers or outside 0..K-1.
+    Raises ValueError for K < 2, shapes that do not fit, labels that are not integers or outside 0..K-1.
     """
     check(logits, labels)
     return F.cross_entropy(logits, labels.long(), reduction="none")
@@ -34,94 +28,69 @@ def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
 
     .. math:: \ell_W = C_{y}^{\odot p} \cdot \hat y - \frac{1}{\lambda \log K} H(\hat y), \quad \hat y = softmax(z)
 
-    The first term *is* the optimal transport cost between the prediction and the one-hot label: with all target
-    mass on one class, the transport plan has no freedom left (Lemma 4).
+    The first term *is* the optimal transport cost from the prediction to the one-hot label (Lemma 4).
 
     Parameters
     ----------
-    logits : Tensor, shape (N, K), K >= 2
-    labels : LongTensor, shape (N,), values 0..K-1
-    cost : CostMatrix or Tensor, shape (K, K)
+    logits, labels : as in `cross_entropy`; finite values for logits of +-1e4
+    cost : CostMatrix or Tensor, shape (K, K); row y is the cost of moving mass from class y to each class
         A tensor is used as it stands, as in Eq. (5); a `CostMatrix` is scaled to max 1 before the power.
-        Row y is the cost of moving mass from class y to each class.
-    p : float >= 0
-        Element-wise power of the cost (Definition 3).  ``0 ** 0`` counts as 0, so that the diagonal stays free.
-        At p = 0 every confusion costs the same: the transport term is ``1 - yhat_y`` (for a cost that is positive
-        off the diagonal), whose gradient is that of the cross entropy times ``yhat_y``.  Sign and unit-norm steps
-        do not see that factor, so without entropy (``lam=inf``) PGD on this loss takes the very steps of PGD
-        on the cross entropy.  That is why the "p = 0.0" rows of Table 3 are plain PGD.
-    lam : float > 0, may be ``inf``
-        Large values weaken the entropy; ``inf`` removes it.
+    p : float >= 0, element-wise power of the cost (Definition 3); ``0 ** 0`` counts as 0: the diagonal stays free
+        At p = 0 that term is ``1 - yhat_y``, whose gradient is that of the cross entropy times ``yhat_y``: without
+        entropy, PGD takes the very steps it takes on the cross entropy.  So the "p = 0.0" rows of Table 3 are plain PGD.
+    lam : float > 0; large values weaken the entropy, ``inf`` removes it
 
-    Returns
-    -------
-    Tensor, shape (N,); finite for logits of +-1e4
-
-    Raises
-    ------
-    ValueError
-        As `cross_entropy`, and for a cost of the wrong size or type or whose power is not finite, p < 0 or lam <= 0.
+    Raises ValueError as `cross_entropy`, and for a cost of the wrong size or type or whose power is not finite, p < 0
+    or lam <= 0.
     """
     return WassersteinLoss(cost, p, lam)(logits, labels)
 
 
 class WassersteinLoss:
-    """`wasserstein_loss` with the power of the cost computed once: a callable ``(logits, labels) -> (N,)``.
-
-    Parameters
-    ----------
-    cost, p, lam : see `wasserstein_loss`
-    """
+    """`wasserstein_loss` with the power of the cost computed once: a callable ``(logits, labels) -> (N,)``."""
 
     def __init__(self, cost, p=1.0, lam=10.0):
         if not p >= 0 or math.isinf(p):
             raise ValueError(f"p = {p} is no power of a cost matrix: give a finite p >= 0 (the paper uses 1, 2.5, 10)")
         if not lam > 0:
             raise ValueError(f"lam = {lam} must be > 0: the entropy term is divided by it (inf switches it off)")
-        self.cost, self.p, self.lam = cost, float(p), float(lam)
+        if not torch.is_tensor(cost) and not hasattr(cost, "digest"):
+            raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
+                             "tensor such as torch.as_tensor(values)")
         if torch.is_tensor(cost) and cost.requires_grad:
             raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or write "
                              "Eq. (5) with torch operations to learn a cost")
-        if torch.is_tensor(cost):
-            # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing.
-            self._exact = torch.where(cost == 0, torch.zeros_like(cost), cost.pow(self.p))
-        elif hasattr(cost, "digest"):
-            self._exact = cost ** self.p
-        else:
-            raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
-                             "tensor such as torch.as_tensor(values)")
-        if self._exact.ndim != 2 or self._exact.shape[0] != self._exact.shape[1]:
-            raise ValueError(f"the cost has shape {tuple(self._exact.shape)}: it must be square, (K, K)")
+        self.cost, self.p, self.lam = cost, float(p), float(lam)
+        # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing; a `CostMatrix` knows.
+        self._exact = torch.where(cost == 0, 0, cost ** self.p) if torch.is_tensor(cost) else cost ** self.p
         if not self._exact.isfinite().all():
             raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
                              "costs >= 0 (a negative one has no fractional power)")
-        self.power = self._exact
-        # Of the entropy in Eq. (5); 0 for lam = inf.  One class has no entropy, and logits of one class are refused.
-        self._scale = 1 / (self.lam * math.log(max(len(self.power), 2)))
+        self._power = self._exact
 
     def __call__(self, logits, labels):
         check(logits, labels)
         classes = logits.shape[1]
-        if self.power.shape[0] != classes:
-            raise ValueError(f"the cost matrix is for {self.power.shape[0]} classes, the logits have {classes}: "
-                             "pass the cost of this data set's classes")
-        if self.power.dtype != logits.dtype or self.power.device != logits.device:
+        if self._exact.shape != (classes, classes):
+            raise ValueError(f"the cost has the shape {tuple(self._exact.shape)}, the logits have {classes} classes: it must "
+                             "be square, with a row and a column for each class of this data set")
+        if self._power.dtype != logits.dtype or self._power.device != logits.device:
             # Always from the original: a float32 call must not round what a float64 call reads next.
-            self.power = self._exact.to(logits.device, logits.dtype)
-        return _TransportPlusEntropy.apply(logits, labels, self.power, self._scale)[0]
+            self._power = self._exact.to(logits.device, logits.dtype)
+        return _TransportPlusEntropy.apply(logits, labels, self._power, 1 / (self.lam * math.log(classes)))[0]
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
         return {"loss": "wasserstein", "p": self.p, "lam": self.lam if math.isfinite(self.lam) else "inf",
-                "cost": getattr(self.cost, "digest", None) or _digest(self.cost)}
+                "cost": hashlib.sha256(self.cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
+                if torch.is_tensor(self.cost) else self.cost.digest}
 
 
 class _TransportPlusEntropy(torch.autograd.Function):
     """``<q, w>`` with ``q = softmax(z)``, ``w = C_y^p + log q / (lam log K)``: Eq. (5), since ``-H(q) = <q, log q>``.
 
-    The gradient is ``q * (w - loss)``: differentiating ``log q`` adds a constant to ``w``, which drops out because
-    the entries of a softmax always sum to one.  That is a softmax's own backward formula applied to ``w``, so one
-    fused operation stands for autograd's chain.
+    The gradient is ``q * (w - loss)``: differentiating ``log q`` adds a constant to ``w``, which drops out.  That is a
+    softmax's own backward formula applied to ``w``: one fused operation stands for autograd's chain.
     """
 
     @staticmethod
@@ -136,10 +105,9 @@ class _TransportPlusEntropy(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        logits, labels, power, ctx.scale = inputs
-        _, q, weight = output
-        ctx.mark_non_differentiable(q, weight)
-        ctx.save_for_backward(logits, labels, power, q, weight)
+        ctx.scale = inputs[3]
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs[:3], *output[1:])
 
     @staticmethod
     def backward(ctx, gradient, *_):
@@ -155,21 +123,12 @@ class _TransportPlusEntropy(torch.autograd.Function):
 
 
 def margin_loss(logits, labels):
-    """Largest wrong logit minus the right one: positive where the sample is misclassified.
-
-    The untargeted objective of Carlini and Wagner (2017) without its floor; it has a gradient where the
-    cross entropy of a confident network has none.
-
-    Parameters and errors as `cross_entropy`.
-
-    Returns
-    -------
-    Tensor, shape (N,)
+    """Largest wrong logit minus the right one, positive where the sample is misclassified (Carlini and Wagner 2017, without
+    their floor): it has a gradient where a confident network's cross entropy has none.  Otherwise as `cross_entropy`.
     """
     check(logits, labels)
     right = logits.gather(1, labels[:, None])
-    wrong = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    return wrong - right[:, 0]
+    return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - right[:, 0]
 
 
 def name_of(loss):
@@ -179,16 +138,11 @@ def name_of(loss):
 
 def is_named(loss):
     """Whether `name_of` says all about a loss: of a reader's own function the name stays when its body changes."""
-    return hasattr(loss, "describe") or any(loss is known for known in (cross_entropy, margin_loss))
-
-
-def _digest(tensor):
-    import hashlib
-    return hashlib.sha256(tensor.detach().cpu().double().numpy().tobytes()).hexdigest()[:12]
+    return hasattr(loss, "describe") or loss in (cross_entropy, margin_loss)
 
 
 def check(logits, labels):
-    """Refuse what would otherwise fail later or, worse, broadcast: a ValueError says what was expected."""
+    """Refuse, with a ValueError, what would otherwise fail later or, worse, broadcast."""
     if torch.compiler.is_compiling():
         return
     if not torch.is_tensor(logits):
@@ -201,7 +155,7 @@ def check(logits, labels):
                          f"{logits.shape[0]} integers, one a row of the logits")
     # Reading values back from a GPU would stall every step of an attack; there CUDA's own assertion answers.
     if labels.device.type == "cpu" and len(labels):
-        low, high = labels.aminmax()
+        low, high = map(int, labels.aminmax())
         if low < 0 or high >= logits.shape[1]:
-            raise ValueError(f"labels run from {int(low)} to {int(high)}, the logits have {logits.shape[1]} "
-                             f"classes: labels must lie in 0..{logits.shape[1] - 1}")
+            raise ValueError(f"labels run from {low} to {high}, the logits have {logits.shape[1]} classes: labels must "
+                             f"lie in 0..{logits.shape[1] - 1}")

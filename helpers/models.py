@@ -10,23 +10,33 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules import module as every_module
 
+HOOKS = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a standard deviation for each channel.
+    """Subtract a mean and divide by a standard deviation, C floats each, of inputs (N, C, ...) in [0, 1]."""
 
-    Parameters
-    ----------
-    mean, std : sequences of C floats, in units of the input in [0, 1]
-    """
-
-    def __init__(self, mean, std, dims):
+    def __init__(self, channels, mean, std, dims):
         super().__init__()
-        shape = (1, -1) + (1,) * dims
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(shape))
-        self.register_buffer("inv_std", 1 / torch.tensor(std, dtype=torch.float32).view(shape))
+        self.register_buffer("mean", _per_channel("mean", mean, channels, dims))
+        self.register_buffer("inv_std", 1 / _per_channel("std", std, channels, dims))
 
     def forward(self, x):
         return (x - self.mean) * self.inv_std
+
+
+def _per_channel(what, values, channels, dims):
+    """One float a channel, 0.5 by default; one value for three channels would broadcast in silence."""
+    values = [0.5] * channels if values is None else [float(value) for value in values]
+    if len(values) != channels:
+        raise ValueError(f"{what} has {len(values)} values for inputs of {channels} channels: give one a channel")
+    return torch.tensor(values, dtype=torch.float32).view(1, channels, *[1] * dims)
+
+
+def _classifier(features, num_classes):
+    if num_classes < 2:
+        raise ValueError(f"a classifier needs at least 2 classes, not {num_classes}")
+    return nn.Linear(features, num_classes)
 
 
 class Block(nn.Module):
@@ -47,13 +57,13 @@ class Block(nn.Module):
     def forward(self, x):
         h = normalized(self.bn1, x)
         shortcut = x if self.shortcut is None else self.shortcut(h)
-        if plain(self.conv1, nn.Conv2d) and fixed(self.bn2, h):
+        conv = self.conv1
+        if plain(conv, nn.Conv2d) and fixed(self.bn2, h):
             # In a frozen network the normalisation goes into the weights of the convolution.
             scale, shift = affine(self.bn2)
-            conv = self.conv1
             h = torch.relu_(F.conv2d(h, conv.weight * scale.view(-1, 1, 1, 1), shift, conv.stride, conv.padding))
         else:
-            h = normalized(self.bn2, self.conv1(h))
+            h = normalized(self.bn2, conv(h))
         h = self.conv2(h)
         return h.add_(shortcut) if plain(self.conv2, nn.Conv2d) else h + shortcut
 
@@ -69,9 +79,8 @@ def normalized(bn, x):
 
 
 def fixed(bn, x):
-    """Whether batch normalisation is a fixed affine map that needs no gradient of its own: during attacks (which
-    freeze the network) and without gradients.  Its backward pass was measured to cost as much as a convolution's.
-    Not in bfloat16, where the scale would be rounded, and not while a tracer asks for one graph.
+    """Whether batch normalisation is a fixed affine map without a gradient of its own, as in attacks: its backward pass costs
+    as much as a convolution's.  Not in bfloat16, where the scale would be rounded, nor while a tracer asks for one graph.
     """
     return (plain(bn, nn.BatchNorm2d) and not bn.training and x.dtype == torch.float32 and not torch.jit.is_tracing()
             and not (torch.is_grad_enabled() and bn.weight.requires_grad))
@@ -82,10 +91,8 @@ def plain(module, kind):
 
     Pruning, weight normalisation, Grad-CAM and operation counters come as hooks, parametrizations as other classes.
     """
-    return type(module) is kind and not (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-        or every_module._global_forward_hooks or every_module._global_forward_pre_hooks
-        or every_module._global_backward_hooks or every_module._global_backward_pre_hooks)
+    return type(module) is kind and not any(
+        getattr(module, f"_{hooks}") or getattr(every_module, f"_global_{hooks}") for hooks in HOOKS)
 
 
 def affine(bn):
@@ -95,26 +102,50 @@ def affine(bn):
 
 
 class WideResNet(nn.Module):
-    """Wide-ResNet-d-k on images in [0, 1]; build it with `wide_resnet`."""
+    """Wide-ResNet-d-k without dropout (Sec. 5.1; Zagoruyko and Komodakis 2016).
 
-    def __init__(self, depth, width, num_classes, in_channels, mean, std, stem_stride=1):
+    Maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16 stem_stride.  Its weights lie in
+    channels_last; ``.to(memory_format=torch.contiguous_format)`` undoes that, for torch's pruning, say.
+
+    Parameters
+    ----------
+    depth : int, number of layers d, with (d - 4) divisible by 6: 10, 16, 22, 28, 40
+    width : int >= 1, widening factor k: the three groups have 16 k, 32 k and 64 k channels
+    num_classes : int >= 2; in_channels : int >= 1
+    mean, std : sequences of `in_channels` floats, optional
+        Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
+    stem_stride : 1 or 2, stride of the first convolution
+        The published network has 1; 2 makes images of 64 x 64 pixels cost what those of 32 x 32 do (the paper does not
+        say how its networks read Tiny-ImageNet).
+
+    Raises ValueError for a depth that no Wide-ResNet has, width < 1, fewer than two classes, or other channels.
+    """
+
+    def __init__(self, depth, width, num_classes, in_channels=3, mean=None, std=None, *, stem_stride=1):
         super().__init__()
-        blocks = (depth - 4) // 6
-        self.normalize = Normalize(mean, std, dims=2)
+        if depth < 10 or (depth - 4) % 6:
+            below = max(10, depth - (depth - 4) % 6)
+            raise ValueError(f"{depth} is no depth of a Wide-ResNet: it must be 6 n + 4 with n >= 1, "
+                             f"such as {below} or {below + 6}")
+        if width < 1:
+            raise ValueError(f"the widening factor is {width}: it must be at least 1")
+        self.normalize = Normalize(in_channels, mean, std, dims=2)
         self.stem = nn.Conv2d(in_channels, 16, 3, stem_stride, 1, bias=False)
         layers, channels = [], 16
         for group, stride in enumerate((1, 2, 2)):
-            for block in range(blocks):
+            for block in range((depth - 4) // 6):
                 wide = 16 * width * 2 ** group
                 layers.append(Block(channels, wide, stride if block == 0 else 1))
                 channels = wide
         self.blocks = nn.Sequential(*layers)
         self.bn = nn.BatchNorm2d(channels)
-        self.classifier = nn.Linear(channels, num_classes)
+        self.classifier = _classifier(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
+        # Convolutions run faster on it: in their memory the channels of a pixel lie side by side.
+        self.to(memory_format=torch.channels_last)
 
     def features(self, x):
         """Representation that the linear classifier reads: shape (N, 64 k) for images (N, C, H, W) in [0, 1]."""
@@ -129,15 +160,21 @@ class WideResNet(nn.Module):
         return self.classifier(self.features(x))
 
 
-class MLP(nn.Module):
-    """Fully connected ReLU network on points in [0, 1]^d; build it with `mlp`."""
+wide_resnet = WideResNet
 
-    def __init__(self, inputs, hidden, num_classes, mean, std):
+
+class MLP(nn.Module):
+    """Fully connected ReLU network, (N, inputs) in [0, 1] to logits (N, num_classes) (the toy problem of Sec. 3.4).
+
+    `hidden` are the sizes of the hidden layers; `mean` and `std` as in `WideResNet`, one float a dimension.
+    """
+
+    def __init__(self, num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
         super().__init__()
-        self.normalize = Normalize(mean, std, dims=0)
+        self.normalize = Normalize(inputs, mean, std, dims=0)
         sizes = [inputs, *hidden]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.classifier = nn.Linear(sizes[-1], num_classes)
+        self.classifier = _classifier(sizes[-1], num_classes)
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
@@ -153,95 +190,15 @@ class MLP(nn.Module):
         return self.classifier(self.features(x))
 
 
-def wide_resnet(depth, width, num_classes, in_channels=3, mean=None, std=None, *, stem_stride=1):
-    """Wide-ResNet-d-k without dropout (Sec. 5.1; Zagoruyko and Komodakis 2016).
-
-    Parameters
-    ----------
-    depth : int
-        Number of layers d, with (d - 4) divisible by 6: 10, 16, 22, 28, 40.
-    width : int >= 1
-        Widening factor k: the three groups have 16 k, 32 k and 64 k channels.
-    num_classes : int >= 2
-    in_channels : int >= 1
-    mean, std : sequences of `in_channels` floats, optional
-        Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
-    stem_stride : 1 or 2
-        Stride of the first convolution.  The published network has 1; 2 makes images of 64 x 64 pixels cost what those
-        of 32 x 32 do (the paper does not say how its networks read Tiny-ImageNet).
-
-    Returns
-    -------
-    WideResNet : maps (N, in_channels, H, W) in [0, 1] to logits (N, num_classes); H, W >= 16 stem_stride.  Its weights
-        lie in channels_last; ``.to(memory_format=torch.contiguous_format)`` undoes that, for torch's pruning, say.
-
-    Raises
-    ------
-    ValueError
-        For a depth that no Wide-ResNet has, width < 1, fewer than two classes, other channels or strides.
-    """
-    if depth < 10 or (depth - 4) % 6:
-        below = max(10, depth - (depth - 4) % 6)
-        raise ValueError(f"{depth} is no depth of a Wide-ResNet: it must be 6 n + 4 with n >= 1, "
-                         f"such as {below} or {below + 6}")
-    if width < 1:
-        raise ValueError(f"the widening factor is {width}: it must be at least 1")
-    if stem_stride not in (1, 2):
-        raise ValueError(f"the first convolution has the stride {stem_stride}: it must be 1 or 2")
-    _check_classes(num_classes)
-    if in_channels < 1:
-        raise ValueError(f"images have {in_channels} channels: give 1 (grey), 3 (colour) or more")
-    mean, std = _per_channel("mean", mean, in_channels), _per_channel("std", std, in_channels)
-    # Convolutions run faster on it: in their memory the channels of a pixel lie side by side.
-    network = WideResNet(depth, width, num_classes, in_channels, mean, std, stem_stride)
-    return network.to(memory_format=torch.channels_last)
-
-
-def mlp(num_classes, hidden=(64, 64), inputs=2, mean=None, std=None):
-    """Multi-layer perceptron for points in [0, 1]^inputs (the toy problem of Sec. 3.4).
-
-    Parameters
-    ----------
-    num_classes : int >= 2
-    hidden : sequence of int, sizes of the hidden layers
-    inputs : int, dimension of the points
-    mean, std : sequences of `inputs` floats, optional
-
-    Returns
-    -------
-    MLP : maps (N, inputs) to logits (N, num_classes)
-    """
-    _check_classes(num_classes)
-    return MLP(inputs, hidden, num_classes, _per_channel("mean", mean, inputs), _per_channel("std", std, inputs))
-
-
 def build(name, num_classes, in_channels=3, mean=None, std=None):
     """Network from its name as the paper writes it: "W-16-10" (depth 16, width 10), or "mlp-64-64".
 
-    "W-16-10/2" is "W-16-10" whose first convolution has a stride of 2.
-
-    Raises
-    ------
-    ValueError
-        For any other name.
+    "W-16-10/2" is "W-16-10" whose first convolution has a stride of 2.  Raises ValueError for any other name.
     """
-    if match := re.fullmatch(r"W-(\d+)-(\d+)(?:/(\d+))?", name):
-        return wide_resnet(int(match[1]), int(match[2]), num_classes, in_channels, mean, std,
-                           stem_stride=int(match[3] or 1))
+    if match := re.fullmatch(r"W-(\d+)-(\d+)(/2)?", name):
+        return WideResNet(int(match[1]), int(match[2]), num_classes, in_channels, mean, std,
+                          stem_stride=2 if match[3] else 1)
     if match := re.fullmatch(r"mlp((?:-\d+)+)", name):
-        return mlp(num_classes, [int(size) for size in match[1][1:].split("-")], in_channels, mean, std)
+        return MLP(num_classes, [int(size) for size in match[1][1:].split("-")], in_channels, mean, std)
     raise ValueError(f'unknown network {name!r}: write "W-depth-width" (such as W-16-4), "W-depth-width/2" '
                      'or "mlp-64-64"')
-
-
-def _per_channel(what, values, channels):
-    """One float a channel, 0.5 by default; one value for three channels would broadcast in silence."""
-    values = [0.5] * channels if values is None else [float(value) for value in values]
-    if len(values) != channels:
-        raise ValueError(f"{what} has {len(values)} values for inputs of {channels} channels: give one a channel")
-    return values
-
-
-def _check_classes(num_classes):
-    if num_classes < 2:
-        raise ValueError(f"a classifier needs at least 2 classes, not {num_classes}")

@@ -9,7 +9,6 @@ Every result is a tidy DataFrame, one row an observation, an `Interval` in a cel
 import importlib.metadata
 import io
 import json
-import re
 import time
 import warnings
 from pathlib import Path
@@ -32,26 +31,13 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 class Results:
     """The results of one notebook under one profile.
 
-    Parameters
-    ----------
-    notebook : str
-        Name without suffix, e.g. "02_accuracy_gap".
-    profile : str
-        Names the folder below ``root``.
-    root : str or Path
-        Root of the results; files go to ``<root>/<profile>/``.
-    seed : int
-        Noted in the provenance.
-
-    Raises
-    ------
-    ValueError
-        If a name is no plain file name.
+    Files go to ``<root>/<profile>/``; `notebook` is its name without suffix ("02_accuracy_gap"), `seed` is noted in the
+    provenance.
     """
 
     def __init__(self, notebook, profile, root, seed=0):
-        self.notebook, self.profile, self.seed = _plain(notebook), _plain(profile), seed
-        self.folder = Path(root) / self.profile
+        self.notebook, self.profile, self.seed = notebook, profile, seed
+        self.folder = Path(root) / profile
         self._compared = {}
         self._start = time.perf_counter()
 
@@ -60,10 +46,8 @@ class Results:
 
         Parameters
         ----------
-        frame : DataFrame
-            Written to ``figures/<name>.csv`` (``.csv.gz`` above 5,000 rows).
-        title : str
-            What is measured here; what was, in the reference run, is read from its file.
+        frame : DataFrame, written to ``figures/<name>.csv`` (``.csv.gz`` above 5,000 rows)
+        title : str, what is measured here; what was, in the reference run, is read from its file
 
         Returns
         -------
@@ -75,9 +59,7 @@ class Results:
             (self.folder / f"figures/{name}{suffix}").unlink(missing_ok=True)
         if len(frame):
             self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if len(frame) > LARGE else ''}")
-        parts = [(self.profile, title, frame)]
-        found = reference(self.profile, name, frame)
-        parts += [] if found is None else [found]
+        parts = [(self.profile, title, frame), *_reference(self.profile, name, frame)]
         return pd.concat([part.assign(profile=f"{profile}: {title}" if title else profile)[["profile", *frame.columns]]
                           for profile, title, part in parts], ignore_index=True)
 
@@ -88,27 +70,19 @@ class Results:
             for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
                 content = io.BytesIO()
                 fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
-                write_atomic(self.folder / "figures" / f"{_plain(name)}.{kind}", content.getvalue())
+                write_atomic(self.folder / f"figures/{name}.{kind}", content.getvalue())
         return fig
 
     def table(self, frame, name):
         """Save a DataFrame as ``tables/<name>.csv``, a 0..n-1 index left out; returns it."""
-        self._write(frame, f"tables/{_plain(name)}.csv")
+        self._write(frame, f"tables/{name}.csv")
         return frame
 
     def compare(self, rows):
         """Note printed numbers beside ours for paper_vs_ours.csv; returns these rows.
 
-        Parameters
-        ----------
-        rows : DataFrame or list of dict
-            ``quantity`` (unique in a notebook; the same one replaces), ``paper`` and ``ours`` (number, str or None),
-            ``unit``, ``note``.
-
-        Raises
-        ------
-        ValueError
-            If a row has no quantity or an unknown key.
+        `rows` is a DataFrame or a list of dicts: ``quantity`` (unique in a notebook; the same one replaces), ``paper`` and
+        ``ours`` (number, str or None), ``unit``, ``note``; another key, or no quantity, is a ValueError.
         """
         frame = pd.DataFrame(rows)
         unknown = set(frame) - set(COMPARED)
@@ -125,10 +99,11 @@ class Results:
         The notebook's earlier rows in both CSV files are replaced, those of other notebooks stay.
         """
         claims = list({claim.id: claim for claim in claims}.values())
+        installed = {found.name: found.version for found in importlib.metadata.distributions()}
         facts = {**provenance(), "notebook": self.notebook, "profile": self.profile, "seed": self.seed,
-                 "seconds": round(time.perf_counter() - self._start, 1), "versions": _versions()}
-        metrics = self.folder / "metrics" / f"{self.notebook}.json"
-        write_atomic(metrics, json.dumps({"provenance": facts}, indent=1) + "\n")
+                 "seconds": round(time.perf_counter() - self._start, 1),
+                 "versions": {package: installed[package] for package in PACKAGES if package in installed}}
+        write_atomic(self.folder / f"metrics/{self.notebook}.json", json.dumps({"provenance": facts}, indent=1) + "\n")
         self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
         self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
         return verdicts.table(claims)
@@ -136,8 +111,10 @@ class Results:
     def _write(self, frame, name):
         numbered = frame.index.name is None and list(frame.index) == list(range(len(frame)))
         compression = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
-        write_atomic(self.folder / name, lambda file: _rounded(split(frame)).to_csv(
-            file, index=not numbered, float_format="%.6g", lineterminator="\n", compression=compression))
+        content = io.BytesIO()  # without a name, which gzip would write down
+        _rounded(split(frame)).to_csv(content, index=not numbered, float_format="%.6g", lineterminator="\n",
+                                      compression=compression)
+        write_atomic(self.folder / name, content.getvalue())
 
     def _merge(self, name, rows, columns):
         """Replace the rows of this notebook in a CSV; the others stay as they are, to the letter."""
@@ -155,22 +132,9 @@ class Results:
         write_atomic(path, merged.to_csv(index=False, lineterminator="\n"))
 
 
-def reference(profile, name, like):
-    """The numbers of a figure in the largest committed profile above one, for drawing below a smaller run.
-
-    Parameters
-    ----------
-    profile : str
-        The running profile. A user's own profile counts as smaller than all committed ones.
-    name : str
-        Of the figure.
-    like : DataFrame
-        Whose columns, and their types, are read.
-
-    Returns
-    -------
-    (profile, title, DataFrame) or None
-    """
+def _reference(profile, name, like):
+    """[(profile, title, frame with the columns of `like`)] of a figure in the largest committed profile above one, or []."""
+    # A user's own profile counts as smaller than all committed ones.
     above = PROFILES[PROFILES.index(profile) + 1:] if profile in PROFILES else PROFILES
     # Class names such as "4" are texts, also where a file holds nothing else.
     texts = {name: str for name, kind in split(like).dtypes.items() if not pd.api.types.is_numeric_dtype(kind)}
@@ -179,10 +143,10 @@ def reference(profile, name, like):
             try:
                 found = merge(pd.read_csv(path, dtype={**texts, "title": str}, keep_default_na=False, na_values=[""]))
                 title = found.title.fillna("").iloc[0]
-                return larger, title, found[list(like)].fillna({column: "" for column in texts})
+                return [(larger, title, found[list(like)].fillna({column: "" for column in texts}))]
             except (ValueError, KeyError, OSError, IndexError) as error:
                 warnings.warn(f"{path} is not drawn beside this run, it cannot be read: {error}", stacklevel=3)
-    return None
+    return []
 
 
 def _rounded(frame):
@@ -191,14 +155,3 @@ def _rounded(frame):
         return f"{value:.6g}" if isinstance(value, float) and value == value else value
 
     return frame.assign(**{str(name): frame[name].map(cell) for name in frame if frame[name].dtype == object})
-
-
-def _versions():
-    installed = {found.name: found.version for found in importlib.metadata.distributions()}
-    return {package: installed[package] for package in PACKAGES if package in installed}
-
-
-def _plain(name):
-    if not re.fullmatch(r"[\w][\w.+-]*", str(name)):
-        raise ValueError(f"{name!r} is no plain file name: use letters, digits, '.', '_' and '-', as in 'fig01'.")
-    return str(name)

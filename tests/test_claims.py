@@ -63,8 +63,8 @@ def test_nan_is_not_measurable():
 
 
 @pytest.mark.parametrize(("arguments", "word"), [
-    ((1, 0, None, "> 0"), "one end"),
-    ((1, 2, 0, "> 0"), "Swap"),
+    ((1, 0, None, "> 0"), "both ends or none"),
+    ((1, 2, 0, "> 0"), "low <= high"),
     ((1, 0, 2, "positive"), "cannot be read"),
     ((1, 0, 2, "in [3, 1]"), "cannot be read"),
     ((1, 0, 2, "== 0"), "cannot be read"),

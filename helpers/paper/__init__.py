@@ -26,15 +26,8 @@ def values():
 
 
 def printed(name):
-    """A printed table, or the list "inconsistencies" or "omissions", as a DataFrame, one row a printed row.
-
-    Raises
-    ------
-    ValueError
-        If the paper has no such table.
-    """
+    """A printed table, or the list "inconsistencies" or "omissions", as a DataFrame, one row a printed row."""
     import pandas as pd
-
     known = [key for key in _read() if key.startswith("table") or key in ("inconsistencies", "omissions")]
     if name not in known:
         raise ValueError(f"The paper has no {name!r}; there are {', '.join(known)}.")
@@ -45,20 +38,8 @@ def printed(name):
 def claim(id, statistic, interval, holds_if, *, statement=None, remark=""):
     """A `Claim` whose source and sentence are the paper's.
 
-    Parameters
-    ----------
-    id : str
-        Of a claim in paper_values.yaml. A suffix after a colon ("less-clustered:knn") makes several
-        statistics for one sentence possible.
-    statement : str, optional
-        Replaces the paper's sentence.
-    statistic, interval, holds_if, remark
-        See `Claim`.
-
-    Raises
-    ------
-    ValueError
-        If the id is unknown.
+    `id` is that of a claim in paper_values.yaml; a suffix after a colon ("less-clustered:knn") makes several statistics for
+    one sentence possible.  `statement` replaces the paper's sentence; the rest as in `Claim`.
     """
     known = {row["id"]: row for row in _read()["claims"]}
     name = id.partition(":")[0]

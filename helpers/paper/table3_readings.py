@@ -38,7 +38,7 @@ def error_costs(matrix):
 
 
 def readings(datasets=("cifar10", "tiny-imagenet-200")):
-    """Every reading of Table 3 and whether it can produce the printed numbers, a row a reading.
+    """Every reading of Table 3 and whether it can produce the printed numbers: a DataFrame, one row a reading.
 
     The zero of the printed S is unknown and left free. The verdicts say what that takes:
 
@@ -49,14 +49,10 @@ def readings(datasets=("cifar10", "tiny-imagenet-200")):
     - "if few classes": the errors sit in a few classes or pairs;
     - "impossible": no distribution of the errors does it.
 
-    Returns
-    -------
-    DataFrame
-        With the range of the PGD model's mean cost of an error that the verdict needs, beside the costs of the nearest,
-        the average and the farthest class.
+    Beside it stands the range of the PGD model's mean cost of an error that the verdict needs, and the costs of the
+    nearest, the average and the farthest class.
     """
     import pandas as pd
-
     table, rows = paper.printed("table3"), []
     for data, metric in itertools.product(datasets, METRICS):
         printed, cost = table[table.dataset == data], wordnet_cost(data, distance=metric)
