@@ -189,20 +189,22 @@ def test_the_ten_claims_are_decided_by_known_statistics():
     assert not [id for row in main for id in row["decided_by"] if id.partition(":")[0] not in written]
 
 
-def test_board_of_the_readme_is_that_of_the_committed_results():
-    claims = board.read(REPO / "results" / "reduced" / "claims.csv")
-    assert board.markdown(claims) in (REPO / "README.md").read_text(encoding="utf-8"), README_STALE
+@pytest.mark.parametrize(("name", "holds"), [("README.md", ["board", "omissions"]),
+                                             ("results/README.md", ["inconsistencies"])])
+def test_tables_of_the_readmes_are_up_to_date(name, holds):
+    text = (REPO / name).read_text(encoding="utf-8")
+    assert re.findall(r"<!-- (\w+) -->\n\|", text) == holds
+    assert board.fill(text, board.read(REPO / "results" / "reduced" / "claims.csv")) == text, README_STALE
 
 
-def test_board_is_written_into_a_readme_in_place(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{board.MARKS[0]}\nof last year\n{board.MARKS[1]}\nafter\n")
+def test_tables_are_filled_in_where_their_marks_stand():
     row = claim("less-confident", "holds", "3.053", low="2.9", high="3.2", statistic="|a|", note="so")
-    for _ in range(2):
-        board.update(readme, [row])
-        text = readme.read_text()
-        assert text.startswith("before\n") and text.endswith("after\n") and "year" not in text
-        assert r"| *holds* | \|a\|: 3.05 [2.9, 3.2], needs > 0; so |" in text
+    text = "before\n<!-- board -->\nof last year\n<!-- end -->\nbetween\n<!-- omissions -->\n<!-- end -->\nafter\n"
+    filled = board.fill(text, [row])
+    assert board.fill(filled, [row]) == filled and "year" not in filled
+    assert filled.startswith("before\n<!-- board -->\n| |") and filled.endswith("<!-- end -->\nafter\n")
+    assert "less confident (Fig. 7). | *holds* | \\|a\\|: 3.05 [2.9, 3.2], needs > 0; so |" in filled
+    assert "\n<!-- end -->\nbetween\n<!-- omissions -->\n| the paper does not say |" in filled
 
 
 def test_command(results, capsys):

@@ -1,7 +1,7 @@
 """``python -m report [--profile NAME] [--results DIR]``: the report of results that are there already.
 
-``--run`` as the first option runs the notebooks before, as ./run_all.sh does. ``--readme`` alone writes the board of
-README.md, from the committed results of the profile `reduced`.
+``--run`` as the first option runs the notebooks before, as ./run_all.sh does. ``--readme`` alone writes the tables of
+README.md and results/README.md, from the committed results of `reduced` and what is known of the paper.
 """
 
 import sys
@@ -12,14 +12,16 @@ from runner import cli
 
 
 def main(argv):
-    """Make a report, or the board of README.md; returns 0, what the run did, or 2 where there is nothing to show."""
+    """Make a report, or the tables of the READMEs; returns 0, what the run did, or 2 where there is nothing to show."""
     code = runner.main(argv[1:]) if argv[:1] == ["--run"] else 0
     if code > 1:
         return code
     from report import board, pages  # with nbconvert and pandas, which the notebooks need not wait for
 
     if argv == ["--readme"]:
-        board.update(cli.REPO / "README.md", board.read(cli.REPO / "results" / "reduced" / "claims.csv"))
+        claims = board.read(cli.REPO / "results" / "reduced" / "claims.csv")
+        for path in (cli.REPO / "README.md", cli.REPO / "results" / "README.md"):
+            path.write_text(board.fill(path.read_text(encoding="utf-8"), claims), encoding="utf-8")
         return 0
     try:
         options = cli.parse([word for word in argv if word != "--run"])

@@ -2,12 +2,12 @@
 
 import csv
 import math
+import re
 
 from helpers import paper
 from helpers.intervals import Interval
 
 WEAKEST_FIRST = ("fails", "inconclusive", "holds", "not measurable")
-MARKS = "<!-- board -->", "<!-- end of the board -->"  # in README.md
 
 
 def read(path):
@@ -29,19 +29,10 @@ def numeral(text):
 
 
 def board(claims):
-    """Return what became of the ten main claims.
+    """Return what became of the ten main claims, from the rows of claims.csv.
 
-    A claim that needs several statistics is as strong as the weakest of those that could be measured.
-
-    Parameters
-    ----------
-    claims : list of dict
-        Rows of claims.csv.
-
-    Returns
-    -------
-    list of dict
-        number, claim, verdict, decided (the row that decided), parts (all its rows).
+    A claim that needs several statistics is as strong as the weakest of those that could be measured.  Each is a
+    dictionary: number, claim, verdict, decided (the row that decided), parts (all its rows).
     """
     rows, found = {row["id"]: row for row in claims}, []
     missing = {"statistic": "", "value": "", "low": "", "high": "", "holds_if": "", "verdict": "not measurable",
@@ -49,23 +40,31 @@ def board(claims):
     for main in paper.values()["main_claims"]:
         parts = [rows.get(id, missing | {"id": id}) for id in main["decided_by"]]
         decided = min(parts, key=lambda part: WEAKEST_FIRST.index(part["verdict"]))
-        found.append({"number": main["number"], "claim": main["claim"], "verdict": decided["verdict"],
-                      "decided": decided, "parts": parts})
+        found.append(main | {"verdict": decided["verdict"], "decided": decided, "parts": parts})
     return found
 
 
-def markdown(claims):
-    """Return the board as the table of README.md, between its marks."""
-    lines = [MARKS[0], "| | the paper | here | the number that decides |", "|---|---|---|---|"]
+def tables(claims):
+    """Return the tables that README.md and results/README.md hold between their marks, {name: lines}."""
+    lines = ["| | the paper | here | the number that decides |"]
     for row in board(claims):
         part = row["decided"]
         measured = f": {number(part)}, needs {part['holds_if']}" if part["value"] else ""
-        cell = "; ".join(text for text in (part["statistic"] + measured, part["note"]) if text).replace("|", "\\|")
-        lines.append(f"| {row['number']} | {row['claim']} | *{row['verdict']}* | {cell} |")
-    return "\n".join([*lines, MARKS[1]])
+        why = "; ".join(text for text in (part["statistic"] + measured, part["note"]) if text)
+        lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", why))
+    omitted = [_row(row["paper"], row["code"], row["why"]) for row in paper.values()["omissions"]]
+    unclear = [_row(row["where"], row["paper"], row["reading"]) for row in paper.values()["inconsistencies"]]
+    return {"board": lines, "omissions": ["| the paper does not say | the code does | why |", *omitted],
+            "inconsistencies": ["| where | the paper says | read here as |", *unclear]}
 
 
-def update(readme, claims):
-    """Write the board into README.md, in place of the one that stands there."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
-    readme.write_text(before + markdown(claims) + rest.partition(MARKS[1])[2], encoding="utf-8")
+def _row(*cells):
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def fill(text, claims):
+    """Return a README's text with its tables as they must be, between ``<!-- name -->`` and ``<!-- end -->``."""
+    for name, (head, *rows) in tables(claims).items():
+        table = "\n".join([f"<!-- {name} -->", head, "|---" * (head.count("|") - 1) + "|", *rows, "<!-- end -->"])
+        text = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, table=table: table, text, flags=re.DOTALL)
+    return text
