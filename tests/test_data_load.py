@@ -145,7 +145,9 @@ def test_a_folder_of_images(tmp_path, mode, channels):
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100", "tiny-imagenet-200"])
-def test_offline_the_message_says_which_file_to_put_where(tmp_path, name):
+def test_offline_the_message_says_which_file_to_put_where(tmp_path, monkeypatch, name):
+    (tmp_path / "elsewhere" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")  # a folder of that name is not the data set
     with pytest.raises(FileNotFoundError) as error:
         data.load(name, tmp_path)
     message = str(error.value)
@@ -215,7 +217,7 @@ def test_folders_that_hold_what_no_network_can_learn(tmp_path):
     assert data.load(folder).classes == ("a", "b")
     (folder / "test" / "c").mkdir()
     Image.new("L", (16, 16)).save(folder / "test" / "c" / "1.png")
-    with pytest.raises(ValueError, match="the class 'c', which .*train has not"):
+    with pytest.raises(ValueError, match=r"the class 'c', which .*train has not"):
         data.load(folder)
 
 
@@ -235,7 +237,8 @@ LABELS = np.arange(64) % 3
     ({"y_train": np.eye(3)[LABELS]}, "argmax"), ({"y_train": LABELS + 0.7}, "whole number"),
     ({"classes": np.array(["c0", "c1", "c2"], object)}, "dtype=str"), ({"y_train": LABELS.astype(str)}, "whole number"),
     ({"x_train": np.zeros((64, 16, 16), np.float32)}, "uint8"), ({"x_train": np.zeros((64, 256), np.uint8)}, "shape"),
-    ({"x_test": np.zeros((24, 16, 16, 3), np.uint8)}, "shape"), ({"x_test": np.zeros((24, 8, 8, 1), np.uint8)}, "shape"),
+    ({"x_test": np.zeros((24, 16, 16, 3), np.uint8)}, "shape"),
+    ({"x_test": np.zeros((24, 8, 8, 1), np.uint8)}, "shape"),
 ])
 def test_npz_files_that_cannot_be_used_say_why(tmp_path, changes, words):
     arrays = write_npz(tmp_path, "mine")
@@ -248,7 +251,8 @@ def test_npz_files_that_cannot_be_used_say_why(tmp_path, changes, words):
 def test_npz_files_as_keras_and_cifars_own_meta_file_make_them(tmp_path):
     arrays = write_npz(tmp_path, "mine")
     names = np.array([b"c0", b"c1", b"c2"])
-    np.savez(tmp_path / "mine.npz", **{**vars(arrays), "y_train": arrays.y_train[:, None].astype(float), "classes": names})
+    labels = arrays.y_train[:, None].astype(float)
+    np.savez(tmp_path / "mine.npz", **{**vars(arrays), "y_train": labels, "classes": names})
     mine = data.load("mine", tmp_path)
     assert mine.classes == ("c0", "c1", "c2") and mine.y_train.tolist() == arrays.y_train.tolist()
 

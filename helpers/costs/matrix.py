@@ -62,7 +62,8 @@ class CostMatrix:
     def __repr__(self):
         off = np.where(np.eye(len(self), dtype=bool), np.nan, self.values)
         (i, j), (k, m) = (np.unravel_index(pick(off), off.shape) for pick in (np.nanargmin, np.nanargmax))
-        return (f"CostMatrix({self.name!r}, K={len(self)}, nearest {self.classes[i]}/{self.classes[j]} = {off[i, j]:.4g}, "
+        return (f"CostMatrix({self.name!r}, K={len(self)}, "
+                f"nearest {self.classes[i]}/{self.classes[j]} = {off[i, j]:.4g}, "
                 f"farthest {self.classes[k]}/{self.classes[m]} = {off[k, m]:.4g}, digest {self.digest})")
 
     def __pow__(self, p):
@@ -83,7 +84,7 @@ class CostMatrix:
         return pd.DataFrame(self.values.copy(), index=list(self.classes), columns=list(self.classes))
 
     def to_csv(self, path):
-        """Write the raw values as `read_csv` reads them, digit for digit; without pandas, for machines that only train."""
+        """Write the raw values as `read_csv` reads them, digit for digit; without pandas, which training lacks."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["", *self.classes])
@@ -105,14 +106,12 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
 
     Either labelled (first row and first column are class names in any order, top left cell arbitrary), as
     ``cost.to_csv(path)`` writes it, or bare: K rows of K numbers in the order of ``classes``.
-
     ``classes`` sets the order of the result; ``name`` is the file's by default; ``symmetric`` as in `CostMatrix`.
-    Raises ValueError for a file that is no cost matrix, FileNotFoundError where there is none.
+    Raises ValueError for a file that is no cost matrix.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no cost matrix file {path}. Check the path, or write one with "
-                                "cost.to_csv(path).")
+        raise FileNotFoundError(f"There is no cost matrix file {path}: check the path, or write it with cost.to_csv.")
     text, name = path.read_text(encoding="utf-8-sig"), name or path.name
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
@@ -122,7 +121,8 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
                          "class, a row with its name and K numbers, all equally long.")
     values = np.array([[_number(cell) for cell in row] for row in rows])
     if np.isnan(values[0]).any():
-        return from_table(values[1:, 1:], [row[0] for row in rows[1:]], rows[0][1:], classes, name=name, symmetric=symmetric)
+        labels = [row[0] for row in rows[1:]]
+        return from_table(values[1:, 1:], labels, rows[0][1:], classes, name=name, symmetric=symmetric)
     if classes is None:
         raise ValueError(f"{path} holds numbers only, so its classes are unknown. Pass classes=[...] in the "
                          "order of its rows, or label its first row and column.")
@@ -130,7 +130,7 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
 
 
 def from_table(values, rows, columns, classes=None, *, name="custom", symmetric=True):
-    """A CostMatrix from a (K, K) array whose rows and columns carry the same class names, each in an order of its own."""
+    """A CostMatrix from a (K, K) array whose rows and columns carry the same class names, in any order."""
     rows, columns = class_names(rows), class_names(columns)
     if odd := sorted(set(rows) ^ set(columns)):
         raise ValueError(f"Rows and columns of the cost table {name!r} must carry the same class names, but "
@@ -146,8 +146,7 @@ def class_names(classes):
                          "Pass a list, such as ['cat', 'dog'].")
     names = tuple(str(name) for name in classes)
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Each class of a cost matrix needs its own name, but {listing(twice)} is listed more than once. "
-                         "Rename or remove the duplicates.")
+        raise ValueError(f"Each class needs a name of its own, but {listing(twice)} is listed more than once: rename it.")
     return names
 
 
@@ -158,7 +157,7 @@ def listing(names):
 
 
 def _number(cell):
-    """The number in a cell of text; NaN, which a cost matrix refuses with the names of its classes, for anything else."""
+    """The number in a cell of text, or NaN, which a cost matrix refuses with the names of its classes."""
     try:
         return float(cell)
     except ValueError:
@@ -168,7 +167,7 @@ def _number(cell):
 def _check(values, classes, symmetric):
     """Refuse what is no cost matrix, with the classes that are wrong."""
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise ValueError(f"A cost matrix must be square, but this one has shape {values.shape}. Give K rows of K numbers.")
+        raise ValueError(f"A cost matrix must be square, but this one has shape {values.shape}: give K rows of K.")
     if len(values) != len(classes):
         raise ValueError(f"The cost matrix has {len(values)} rows for {len(classes)} classes "
                          f"({listing(classes)}). Give one row and one column for each class, in that order.")

@@ -19,11 +19,9 @@ def pairs_by_cost(cost, share=1 / 3, which="distant"):
     cost : CostMatrix
     share : float in (0, 1], of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too
     which : "distant" or "similar"
-
-    Raises ValueError for another word or share.
     """
     if which not in ("distant", "similar") or not 0 < share <= 1:
-        raise ValueError(f'pairs_by_cost takes "distant" or "similar" and a share in (0, 1], not {which!r} and {share}.')
+        raise ValueError(f'pairs_by_cost takes "distant" or "similar", a share in (0, 1], not {which!r} and {share}.')
     values, off = cost.values * (1 if which == "distant" else -1), ~np.eye(len(cost), dtype=bool)
     ranked = np.sort(values[off])[::-1]
     return (off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])).astype(np.float64)

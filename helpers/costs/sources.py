@@ -48,7 +48,7 @@ def from_spec(spec, dataset):
         - a DataFrame with class names, or K rows of K numbers in the order of the classes.
     dataset : object with name, classes, x_train, y_train
 
-    Raises ValueError for what is unknown, does not suit the data set or is no cost matrix, FileNotFoundError for a file.
+    Raises ValueError for what is unknown, does not suit the data or is no cost matrix, FileNotFoundError for a file.
     """
     classes = tuple(str(name) for name in dataset.classes)
     text, distances = str(spec), [f"wordnet:{distance}" for distance in DISTANCES]
@@ -64,7 +64,7 @@ def from_spec(spec, dataset):
         among = SUPERCLASSES if text == "superclass" else DATA_SETS
         if (name := data_set_of(classes, among)) is None:
             raise ValueError(f"The cost {spec!r} is known for the classes of {', '.join(among)}, not for those of "
-                             f"{dataset.name!r}. Use 'linear_boundary', the path of a CSV file, or K rows of K numbers.")
+                             f"{dataset.name!r}. Use 'linear_boundary', the path of a CSV file, or K rows of numbers.")
         if text in distances:
             return wordnet_cost(name, text.partition(":")[2], classes)
         groups = [superclasses(name)[row["class"]] for row in find(name, classes)]
@@ -102,7 +102,7 @@ def linear_boundary_cost(images, labels, classes=None):
     pixels = to_float(images.detach().cpu().flatten(1)).numpy()
     key = hashlib.sha256(repr(classes).encode() + labels.tobytes() + pixels.tobytes()).digest()
     if key not in _FITTED:
-        # Before the limit, which holds only for the thread pools that are there when it is set; scikit-learn has its own.
+        # Before the limit, which holds only for the thread pools that are there when it is set, scikit-learn's too.
         import sklearn.linear_model  # noqa: F401
         from threadpoolctl import threadpool_limits
 
@@ -114,7 +114,7 @@ def linear_boundary_cost(images, labels, classes=None):
 
 
 def linear_classifier(pixels, labels):
-    """Weights (K, D) and bias (K,) of the multinomial logistic regression, each class at least once among the labels."""
+    """Weights (K, D) and bias (K,) of the multinomial logistic regression; the labels hold each class."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1 / (WEIGHT_DECAY * len(labels)), tol=TOLERANCE, max_iter=MAX_ITERATIONS)

