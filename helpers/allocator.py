@@ -11,7 +11,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt(3)
 
 @functools.cache
 def keep_freed_memory():
-    """Tell glibc to keep what is freed until the process ends; other systems (macOS, Windows, musl) stay as they are."""
+    """Tell glibc to keep what is freed until the process ends; macOS, Windows and musl stay as they are."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -17,7 +17,7 @@ NORMS = ("linf", "l2")
 
 
 class ZeroGradientWarning(UserWarning):
-    """Some images had no usable gradient (zero, or NaN): the attack could not move them, robustness may be overrated."""
+    """Some images had no usable gradient (zero, NaN): the attack could not move them, robustness may be overrated."""
 
 
 class AttackCounters:
@@ -40,8 +40,8 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         restarts=1, generator=None, counters=None, check=True):
     """Adversarial images by projected gradient ascent: ``argmax loss(model(x'), y)`` over ``||x' - x|| <= eps``.
 
-    Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2), then projects
-    onto the ball and clamps to [0, 1].  The model is in eval mode, and left as it was found.
+    Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2), then
+    projects onto the ball and clamps to [0, 1].  The model is in eval mode, and left as it was found.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
                 found, highest = torch.where(_rows(better, x), found, best), torch.where(better, value, highest)
             best = found
     if counters is None and counts.zero_gradient_rows:
-        warnings.warn(f"{counts.zero_gradient_rows} of {counts.images} images met no gradient (zero or NaN) during PGD: "
-                      "the network may be saturated there; try losses.margin_loss as a check", ZeroGradientWarning,
-                      stacklevel=2)
+        warnings.warn(f"{counts.zero_gradient_rows} of {counts.images} images met no gradient (zero or NaN) during "
+                      "PGD: the network may be saturated there; try losses.margin_loss as a check",
+                      ZeroGradientWarning, stacklevel=2)
     return best
 
 
@@ -157,12 +157,11 @@ def frozen(model, mode="eval"):
 class PGD:
     """PGD with its settings bound: a callable ``(model, x, y) -> x_adv`` for `helpers.evaluation`.
 
-    `step_size` None means 2.5 eps / steps; `steps` is 20 as in Sec. 5.2; with `seed`, of the random starts, two calls give
-    the same images; everything else as in `pgd`.
+    `step_size` None means 2.5 eps / steps; with `seed`, of the random starts, two calls give the same images.
     """
 
     eps: float
-    steps: int = 20
+    steps: int = 20  # Sec. 5.2
     step_size: float | None = None
     norm: str = "linf"
     random_start: bool = True
@@ -195,14 +194,12 @@ def default_step_size(eps, steps):
 
 
 def validate(x, y, eps, norm, check=True):
-    """Refuse with a ValueError what no attack can use; ``check`` also reads the images' values, a GPU waits for that."""
+    """Refuse with a ValueError what no attack can use; ``check`` also reads the values of x, a GPU waits for that."""
     if norm not in NORMS:
         raise ValueError(f"unknown norm {norm!r}: one of {', '.join(NORMS)}")
-    if not (eps >= 0 and math.isfinite(eps)):
-        raise ValueError(f"eps = {eps} is no radius: give a finite eps >= 0, in units of the input (4 / 255, say)")
-    if norm == "linf" and eps > 1:
-        raise ValueError(f"eps = {eps:g} is more than the whole range of a pixel: eps is in units of the input, "
-                         f"[0, 1]; is {eps:g} / 255 meant?")
+    if not 0 <= eps < math.inf or (norm == "linf" and eps > 1):
+        raise ValueError(f"eps = {eps:g} is no radius: give a finite eps >= 0, for L-inf at most 1, in units of the "
+                         "input (4 / 255, say)")
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype} cannot be perturbed: convert them to float in [0, 1] "
                          "(helpers.data.to_float)")

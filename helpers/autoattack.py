@@ -1,7 +1,7 @@
 """AutoAttack (Croce & Hein 2020): is the error under PGD-20 that of a strong attack, or only of PGD-20?
 
-Its four parts come from torchattacks; put together here, because torchattacks' own AutoAttack gives its parts 10 steps
-in place of the 100 of the standard version and so finds fewer adversarial images.
+Its four parts come from torchattacks; put together here, because torchattacks' own AutoAttack gives its parts 10 steps,
+not the 100 of the standard version, and so finds fewer adversarial images.
 """
 from dataclasses import dataclass
 
@@ -19,21 +19,18 @@ class AutoAttack:
 
     Four attacks without a step size to choose, each on the images that the ones before could not turn: APGD on the
     cross entropy, APGD and FAB towards each of the nine most likely wrong classes, and Square, which sees no gradient.
-    An image comes back as it was if none succeeds, so the error on what comes back is the worst case over the four.
-
-    `eps` is in units of the input, `norm` "linf" or "l2"; `steps` are those of APGD and FAB, `queries` those of Square, 100
-    and 5000 in the standard version; with `seed`, of the random starts, two calls give the same images.
+    An image comes back as it was if none succeeds: the error is the worst case over the four.
     """
 
-    eps: float
-    norm: str = "linf"
-    steps: int = 100
-    queries: int = 5000
-    seed: int = 0
+    eps: float  # in units of the input
+    norm: str = "linf"  # or "l2"
+    steps: int = 100  # of APGD and FAB
+    queries: int = 5000  # of Square
+    seed: int = 0  # of the random starts: two calls give the same images
 
     @torch.inference_mode(False)
     def __call__(self, model, x, y):
-        """Attack images (N, C, H, W) in [0, 1] with labels (N,); errors as `attacks.pgd`, also for fewer than 4 classes."""
+        """Attack images (N, C, H, W) in [0, 1] with labels (N,); errors as `attacks.pgd`, and below 4 classes."""
         validate(x, y, self.eps, self.norm)
         x = x.clone() if x.is_inference() else x.detach()
         best, left = x.clone(), torch.arange(len(x), device=x.device)
@@ -55,8 +52,7 @@ class AutoAttack:
 
     def describe(self):
         """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
-        return {"attack": "autoattack", "eps": self.eps, "norm": self.norm, "steps": self.steps,
-                "queries": self.queries, "seed": self.seed, "loss": "autoattack"}
+        return {"attack": "autoattack", **vars(self), "loss": "autoattack"}
 
     def _parts(self, model, x):
         import torchattacks
@@ -65,7 +61,7 @@ class AutoAttack:
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
         if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
-            raise ValueError(f"AutoAttack needs at least 4 classes, the model has {classes}: attack it by PGD with restarts")
+            raise ValueError(f"AutoAttack needs at least 4 classes, not {classes}: attack it by PGD with restarts")
         shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
         # torchattacks counts the classes, one more than the targets.
         targets = {"steps": self.steps, "n_classes": min(classes, MOST_TARGETS + 1)}
@@ -76,8 +72,7 @@ class AutoAttack:
 
     def _inside(self, found, x):
         """The image itself where rounding, or FAB, which looks for the nearest error, left the ball."""
-        difference = (found - x).flatten(1)
-        length = difference.abs().amax(1) if self.norm == "linf" else difference.norm(dim=1)
+        length = (found - x).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
         inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
         return torch.where(inside, found, x).clamp(0, 1)
 

@@ -1,7 +1,6 @@
 """Sentences of the paper that can be false, each with the statistic, the interval and the verdict that follows.
 
-A verdict is computed from the interval and a threshold and from nothing else, so nobody can tune it by
-rewriting a sentence. A claim that fails at some scale is reported as failing.
+A verdict is computed from the interval and a threshold and from nothing else: rewriting a sentence cannot tune it.
 """
 import math
 import re

@@ -36,8 +36,8 @@ def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
     cost : CostMatrix or Tensor, shape (K, K); row y is the cost of moving mass from class y to each class
         A tensor is used as it stands, as in Eq. (5); a `CostMatrix` is scaled to max 1 before the power.
     p : float >= 0, element-wise power of the cost (Definition 3); ``0 ** 0`` counts as 0: the diagonal stays free
-        At p = 0 that term is ``1 - yhat_y``, whose gradient is that of the cross entropy times ``yhat_y``: without
-        entropy, PGD takes the very steps it takes on the cross entropy.  So the "p = 0.0" rows of Table 3 are plain PGD.
+        At p = 0 that term is ``1 - yhat_y``, with the gradient of the cross entropy times ``yhat_y``: without entropy,
+        PGD takes the very steps it takes on the cross entropy, so the "p = 0.0" rows of Table 3 are plain PGD.
     lam : float > 0; large values weaken the entropy, ``inf`` removes it
 
     Raises ValueError as `cross_entropy`, and for a cost of the wrong size or type or whose power is not finite, p < 0
@@ -58,8 +58,8 @@ class WassersteinLoss:
             raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
                              "tensor such as torch.as_tensor(values)")
         if torch.is_tensor(cost) and cost.requires_grad:
-            raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or write "
-                             "Eq. (5) with torch operations to learn a cost")
+            raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or "
+                             "write Eq. (5) with torch operations to learn a cost")
         self.cost, self.p, self.lam = cost, float(p), float(lam)
         # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing; a `CostMatrix` knows.
         self._exact = torch.where(cost == 0, 0, cost ** self.p) if torch.is_tensor(cost) else cost ** self.p
@@ -72,8 +72,8 @@ class WassersteinLoss:
         check(logits, labels)
         classes = logits.shape[1]
         if self._exact.shape != (classes, classes):
-            raise ValueError(f"the cost has the shape {tuple(self._exact.shape)}, the logits have {classes} classes: it must "
-                             "be square, with a row and a column for each class of this data set")
+            raise ValueError(f"the cost has the shape {tuple(self._exact.shape)}, the logits have {classes} classes: "
+                             "it must be square, with a row and a column for each class of this data set")
         if self._power.dtype != logits.dtype or self._power.device != logits.device:
             # Always from the original: a float32 call must not round what a float64 call reads next.
             self._power = self._exact.to(logits.device, logits.dtype)
@@ -81,9 +81,12 @@ class WassersteinLoss:
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
-        return {"loss": "wasserstein", "p": self.p, "lam": self.lam if math.isfinite(self.lam) else "inf",
-                "cost": hashlib.sha256(self.cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
-                if torch.is_tensor(self.cost) else self.cost.digest}
+        if torch.is_tensor(self.cost):
+            digest = hashlib.sha256(self.cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
+        else:
+            digest = self.cost.digest
+        lam = self.lam if math.isfinite(self.lam) else "inf"
+        return {"loss": "wasserstein", "p": self.p, "lam": lam, "cost": digest}
 
 
 class _TransportPlusEntropy(torch.autograd.Function):
@@ -123,8 +126,8 @@ class _TransportPlusEntropy(torch.autograd.Function):
 
 
 def margin_loss(logits, labels):
-    """Largest wrong logit minus the right one, positive where the sample is misclassified (Carlini and Wagner 2017, without
-    their floor): it has a gradient where a confident network's cross entropy has none.  Otherwise as `cross_entropy`.
+    """Largest wrong logit minus the right one, positive where the sample is misclassified (Carlini and Wagner 2017,
+    without their floor): it has a gradient where a confident network's cross entropy has none.  As `cross_entropy`.
     """
     check(logits, labels)
     right = logits.gather(1, labels[:, None])

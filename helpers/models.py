@@ -40,9 +40,8 @@ def _classifier(features, num_classes):
 
 
 class Block(nn.Module):
-    """Pre-activation residual block: BN-ReLU-conv-BN-ReLU-conv, with a 1x1 shortcut where shapes change.
-
-    The projection shortcut reads the *pre-activated* input, as in the authors' code for Wide-ResNets.
+    """Pre-activation residual block: BN-ReLU-conv-BN-ReLU-conv; where shapes change, a 1x1 shortcut of the
+    *pre-activated* input, as in the authors' code for Wide-ResNets.
     """
 
     def __init__(self, channels_in, channels, stride):
@@ -79,8 +78,8 @@ def normalized(bn, x):
 
 
 def fixed(bn, x):
-    """Whether batch normalisation is a fixed affine map without a gradient of its own, as in attacks: its backward pass costs
-    as much as a convolution's.  Not in bfloat16, where the scale would be rounded, nor while a tracer asks for one graph.
+    """Whether batch normalisation is a fixed affine map without a gradient of its own, as in attacks: its backward pass
+    costs as much as a convolution's.  Not in bfloat16, which would round the scale, nor under a tracer.
     """
     return (plain(bn, nn.BatchNorm2d) and not bn.training and x.dtype == torch.float32 and not torch.jit.is_tracing()
             and not (torch.is_grad_enabled() and bn.weight.requires_grad))
@@ -132,9 +131,8 @@ class WideResNet(nn.Module):
         self.normalize = Normalize(in_channels, mean, std, dims=2)
         self.stem = nn.Conv2d(in_channels, 16, 3, stem_stride, 1, bias=False)
         layers, channels = [], 16
-        for group, stride in enumerate((1, 2, 2)):
+        for wide, stride in ((16 * width, 1), (32 * width, 2), (64 * width, 2)):
             for block in range((depth - 4) // 6):
-                wide = 16 * width * 2 ** group
                 layers.append(Block(channels, wide, stride if block == 0 else 1))
                 channels = wide
         self.blocks = nn.Sequential(*layers)

@@ -3,8 +3,8 @@
     <results>/<profile>/figures/fig10.png .pdf .csv   tables/table2.csv   metrics/<notebook>.json (provenance)
                         claims.csv                    paper_vs_ours.csv
 
-Every result is a tidy DataFrame, one row an observation, an `Interval` in a cell; on disk a column x of intervals becomes
-"x", "x low", "x high". Numbers have six significant digits there.
+Every result is a tidy DataFrame, one row an observation, an `Interval` in a cell; on disk a column x of intervals
+becomes "x", "x low", "x high". Numbers have six significant digits there.
 """
 import importlib.metadata
 import io
@@ -29,11 +29,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 
 
 class Results:
-    """The results of one notebook under one profile.
-
-    Files go to ``<root>/<profile>/``; `notebook` is its name without suffix ("02_accuracy_gap"), `seed` is noted in the
-    provenance.
-    """
+    """The results of one notebook ("02_accuracy_gap") under one profile, in ``<root>/<profile>/``; notes the seed."""
 
     def __init__(self, notebook, profile, root, seed=0):
         self.notebook, self.profile, self.seed = notebook, profile, seed
@@ -51,9 +47,8 @@ class Results:
 
         Returns
         -------
-        DataFrame
-            ``frame`` with a first column ``profile``, such as "quick: 5,000 digits, W-10-1"; then the same columns of the
-            largest committed profile above this one, if it has this figure.
+        `frame` with a first column ``profile``, such as "quick: 5,000 digits, W-10-1"; then the same columns of the
+            largest committed profile above this one, if it has this figure
         """
         for suffix in (".csv", ".csv.gz"):  # no stale numbers, also where a profile lacks this figure
             (self.folder / f"figures/{name}{suffix}").unlink(missing_ok=True)
@@ -81,8 +76,8 @@ class Results:
     def compare(self, rows):
         """Note printed numbers beside ours for paper_vs_ours.csv; returns these rows.
 
-        `rows` is a DataFrame or a list of dicts: ``quantity`` (unique in a notebook; the same one replaces), ``paper`` and
-        ``ours`` (number, str or None), ``unit``, ``note``; another key, or no quantity, is a ValueError.
+        `rows` is a DataFrame or a list of dicts: ``quantity`` (unique in a notebook; the same one replaces), ``paper``
+        and ``ours`` (number, str or None), ``unit``, ``note``; another key, or no quantity, is a ValueError.
         """
         frame = pd.DataFrame(rows)
         unknown = set(frame) - set(COMPARED)
@@ -125,15 +120,15 @@ class Results:
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             if list(old) != columns:
-                raise ValueError(f"{path} has the columns {', '.join(old)}, expected {', '.join(columns)}. It was written "
-                                 "by another version; move it away and run the notebooks again.")
+                raise ValueError(f"{path} has the columns {', '.join(old)}, expected {', '.join(columns)}: it is of "
+                                 "another version; move it away and run the notebooks again.")
             frames.append(old[old.notebook != self.notebook])
         merged = pd.concat(frames).sort_values("notebook", kind="stable")
         write_atomic(path, merged.to_csv(index=False, lineterminator="\n"))
 
 
 def _reference(profile, name, like):
-    """[(profile, title, frame with the columns of `like`)] of a figure in the largest committed profile above one, or []."""
+    """[(profile, title, frame like `like`)] of a figure in the largest committed profile above one, or []."""
     # A user's own profile counts as smaller than all committed ones.
     above = PROFILES[PROFILES.index(profile) + 1:] if profile in PROFILES else PROFILES
     # Class names such as "4" are texts, also where a file holds nothing else.
@@ -143,7 +138,7 @@ def _reference(profile, name, like):
             try:
                 found = merge(pd.read_csv(path, dtype={**texts, "title": str}, keep_default_na=False, na_values=[""]))
                 title = found.title.fillna("").iloc[0]
-                return [(larger, title, found[list(like)].fillna({column: "" for column in texts}))]
+                return [(larger, title, found[list(like)].fillna(dict.fromkeys(texts, "")))]
             except (ValueError, KeyError, OSError, IndexError) as error:
                 warnings.warn(f"{path} is not drawn beside this run, it cannot be read: {error}", stacklevel=3)
     return []

@@ -19,14 +19,15 @@ def network(classes=4, **options):
     return net.eval()
 
 
-# --- networks: whatever listens to a layer, or stands in its place, takes part ------------------------------------------
+# --- networks: whatever listens to a layer, or stands in its place, takes part ---------------------------------------
 
 def test_every_convolution_is_seen_by_its_hooks_with_its_own_output():
     net, x, seen = network(), torch.rand(2, 3, 16, 16), {}
     plain = net(x)
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-            module.register_forward_hook(lambda m, given, out, name=name: seen.__setitem__(name, (given[0].clone(), out)))
+            module.register_forward_hook(
+                lambda m, given, out, name=name: seen.__setitem__(name, (given[0].clone(), out)))
     with torch.no_grad():
         heard = net(x)
     assert set(seen) == {name for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)}
@@ -115,7 +116,7 @@ def test_a_model_that_returns_something_else_than_logits_gets_one_sentence(call,
         call(lambda t: wrap(t.flatten(1) @ weights), x, y)
 
 
-# --- attacks ------------------------------------------------------------------------------------------------------------
+# --- attacks ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("norm", attacks.NORMS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -127,7 +128,8 @@ def test_images_without_a_usable_gradient_stay_images_and_are_counted(norm, bad)
     assert found.isfinite().all() and not torch.equal(found[0], x[0])
 
 
-@pytest.mark.parametrize("attack", [attacks.PGD(0.1, 3), AutoAttack(0.1, steps=2, queries=5)], ids=["PGD", "AutoAttack"])
+@pytest.mark.parametrize("attack", [attacks.PGD(0.1, 3), AutoAttack(0.1, steps=2, queries=5)],
+                         ids=["PGD", "AutoAttack"])
 @pytest.mark.parametrize("born", ["outside", "inside"])
 def test_inference_mode_gives_the_same_images(attack, born):
     net, (x, y) = network(), batch(2, 3, 32, 32)
@@ -138,8 +140,8 @@ def test_inference_mode_gives_the_same_images(attack, born):
 
 
 BAD = {"eps nan": {"eps": float("nan")}, "negative eps": {"eps": -0.1}, "255 times eps": {"eps": 4.0},
-       "0..255": {"scale": 255}, "one label": {"labels": torch.tensor([0])}, "label 99": {"labels": torch.tensor([97, 98, 99])},
-       "one-hot": {"labels": torch.eye(3)}}
+       "0..255": {"scale": 255}, "one label": {"labels": torch.tensor([0])},
+       "label 99": {"labels": torch.tensor([97, 98, 99])}, "one-hot": {"labels": torch.eye(3)}}
 
 
 @pytest.mark.parametrize("kind", [lambda eps: attacks.PGD(eps, 2), lambda eps: AutoAttack(eps, "linf", 2, 5)],

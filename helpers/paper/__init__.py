@@ -38,8 +38,8 @@ def printed(name):
 def claim(id, statistic, interval, holds_if, *, statement=None, remark=""):
     """A `Claim` whose source and sentence are the paper's.
 
-    `id` is that of a claim in paper_values.yaml; a suffix after a colon ("less-clustered:knn") makes several statistics for
-    one sentence possible.  `statement` replaces the paper's sentence; the rest as in `Claim`.
+    `id` is that of a claim in paper_values.yaml, with a suffix after a colon ("less-clustered:knn") where one sentence
+    has several statistics.  `statement` replaces the paper's sentence; the rest as in `Claim`.
     """
     known = {row["id"]: row for row in _read()["claims"]}
     name = id.partition(":")[0]

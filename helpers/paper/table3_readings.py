@@ -4,7 +4,7 @@ With M row-normalised, S = K * AE * (mean cost of an error). A mean lies between
 printed AE and printed differences of S bound each other. No training is needed.
 """
 import itertools
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 
@@ -20,14 +20,8 @@ TEST_IMAGES = 10_000  # of CIFAR-10 and of Tiny-ImageNet
 SAME = 0.05  # S that differ by less than this, relatively, are the same although AE is not
 
 
-class ErrorCosts(NamedTuple):
-    """What an error can cost: extremes, and means over classes of the nearest, of all and of the farthest others."""
-
-    lowest: float
-    nearest: float
-    average: float
-    farthest: float
-    highest: float
+# What an error can cost: extremes, and means over classes of the nearest, of all and of the farthest others.
+ErrorCosts = namedtuple("ErrorCosts", "lowest nearest average farthest highest")
 
 
 def error_costs(matrix):
