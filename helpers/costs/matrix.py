@@ -30,7 +30,6 @@ class CostMatrix:
     values, normalized : (K, K) float64 arrays, read-only; as given, and divided by their maximum
     classes : tuple of K str
     digest : str, hash (12 hexadecimal digits) of values and classes
-
     Raises ValueError, naming the offending classes, for every way in which the values are no cost matrix.
     """
 
@@ -146,7 +145,7 @@ def class_names(classes):
                          "Pass a list, such as ['cat', 'dog'].")
     names = tuple(str(name) for name in classes)
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"Each class needs a name of its own, but {listing(twice)} is listed more than once: rename it.")
+        raise ValueError(f"Each class needs a name of its own, but {listing(twice)} is listed more than once.")
     return names
 
 

@@ -56,7 +56,7 @@ def class_index(dataset, name):
 
 
 def select_classes(dataset, names):
-    """The images of two or more classes, relabelled 0, 1, ... in the order of `names`; ("cat", "dog"), say, for Fig. 5."""
+    """The images of two or more classes, relabelled 0, 1, ... in the order of `names` (cat and dog in Fig. 5, say)."""
     names = tuple(str(name) for name in names)
     wanted = [class_index(dataset, name) for name in names]
     if len(set(names)) != len(names) or len(names) < 2:
