@@ -28,7 +28,7 @@ def network(name, channels, device, dtype=torch.float32, classes=CLASSES):
         net = models.build(name, classes, channels)
     with torch.no_grad():
         net.train()(torch.rand(32, channels, 32, 32, generator=generator(1)))
-    return net.eval().to(device, dtype)
+    return net.eval().to(device, dtype, memory_format=torch.contiguous_format)
 
 
 def batch(count, channels, side, device, dtype=torch.float32, classes=CLASSES):

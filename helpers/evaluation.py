@@ -212,5 +212,9 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
                 if not (x.min() >= -1e-6 and x.max() <= 1 + 1e-6):
                     raise ValueError("the attack returned pixels outside [0, 1]; clamp them to that range.")
             with torch.inference_mode():
-                outputs.append(function(x).float().cpu())
+                answer = function(x)
+            if not torch.is_tensor(answer):
+                raise ValueError(f"the model must return logits (N, K), not a {type(answer).__name__}: wrap it, as in "
+                                 "lambda x: model(x)[0]")
+            outputs.append(answer.float().cpu())
     return torch.cat(outputs)  # outside inference mode: a tensor made inside would refuse autograd later on
