@@ -46,4 +46,5 @@ def commit():
 def _git(root, *words):
     # A hook or a rebase exports GIT_DIR, which would name another repository.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=clean).stdout.strip()
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=clean)
+    return done.stdout.strip()
