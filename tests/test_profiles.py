@@ -76,6 +76,15 @@ def test_good_profile(repo):
     assert name == "mine" and second == {"epochs": 2}  # YAML 1.1 would read 1e-3 as text
 
 
+@pytest.mark.parametrize("name", ["lr0.1", "lr0.2", "quick.v2"])
+def test_a_dot_in_a_profiles_name_belongs_to_it(repo, name):
+    for one in ("lr0.1", "lr0.2", "quick.v2", "quick", "lr0"):
+        write_profile(repo, f"description: this is {one}\n", one)
+    for given in (name, str(repo / "notebooks" / "profiles" / f"{name}.yaml")):
+        assert profiles.load(cli.parse(["--profile", given], repo), repo)[:2] == (name, f"this is {name}")
+    assert load(repo, f"extends: {name}\ndescription: mine", "mine")[0] == "mine"
+
+
 def test_a_notebook_gets_the_places_that_it_declares(repo, tmp_path):
     write_profile(repo, "name: quick\nrecipe:\nmodels:\n")
     options = cli.parse(["--results", str(tmp_path / "out"), "--data-root", str(tmp_path)], repo)

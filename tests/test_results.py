@@ -46,6 +46,19 @@ def test_a_profile_without_the_figure_leaves_no_numbers_and_draws_the_reference_
     assert not list((tmp_path / "quick/figures").iterdir())
 
 
+@pytest.mark.parametrize("profile", ["lr0.1", "lr0.2", "quick.v2"])
+def test_a_profile_with_a_dot_in_its_name_has_a_folder_of_its_own(tmp_path, repo, profile):
+    out = Results("05", profile, tmp_path)
+    out.beside(FRAME, "fig10.1")
+    out.table(FRAME, "table1.2")
+    out.figure(plt.figure(), "fig10.1")
+    out.finish([])
+    assert [path.name for path in tmp_path.iterdir()] == [profile]
+    written = {str(path.relative_to(tmp_path / profile)) for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert written == {"figures/fig10.1.csv", "figures/fig10.1.png", "figures/fig10.1.pdf", "tables/table1.2.csv",
+                       "metrics/05.json", "claims.csv", "paper_vs_ours.csv"}
+
+
 def test_large_frames_are_compressed_and_read_again(tmp_path, repo):
     large = pd.DataFrame({"x": np.arange(6000), "name": "a"})
     Results("02", "reduced", repo).beside(large, "fig03", "CIFAR-10")

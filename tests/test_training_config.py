@@ -114,6 +114,21 @@ def test_labels_read_well():
     assert pair.label == "stripes cat-dog ratio=0.3 W-10-1 PGD eps=8 seed=0"
 
 
+def test_the_name_of_a_run_on_many_classes_is_one_that_a_file_system_takes(tmp_path):
+    """Its end still says method and seed; the hash tells apart what was cut."""
+    classes = [f"a rather long name of class {k}" for k in range(24)]
+    write_npz(tmp_path, "many", train=96, classes=24)
+    arrays = dict(np.load(tmp_path / "many.npz"))
+    np.savez(tmp_path / "many.npz", **{**arrays, "classes": np.array(classes)})
+    base = {"data": "many", "network": "W-10-1", "epochs": 1, "lr": 0.05, "val_size": 24, "batch_size": 24}
+    run = training.train(training.configure(base, classes=classes), data_root=tmp_path, store=tmp_path / "runs",
+                         progress=False)
+    other = prepare(training.configure(base, classes=classes[:11] + classes[12:]), tmp_path, tmp_path / "runs").folder
+    assert run.folder.is_dir() and len(f"{run.folder.name}.safetensors") <= 255 and other.name != run.folder.name
+    assert run.folder.name.startswith("many_a_rather_long") and "_W-10-1_CE_seed=0-" in run.folder.name
+    assert training.find(tmp_path / "runs") == [run.folder]
+
+
 # --- names that were published ----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("file", RUNS, ids=lambda file: file.parent.name)

@@ -23,6 +23,7 @@ from helpers.files import write_atomic
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
 RECIPE_VERSION = 1
+LONGEST = 220  # a name in a file system has at most 255 bytes: this, the hash, and ".safetensors"
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
@@ -136,7 +137,10 @@ def folder_of(store, label, facts):
     # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
     hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
     digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
-    return Path(store or default_store()) / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', label)}-{digest}"
+    name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label)
+    if len(name) > LONGEST:  # 24 classes, say: what stands first and last tells most
+        name = f"{name[:LONGEST // 2]}...{name[-LONGEST // 3:]}"
+    return Path(store or default_store()) / f"{name}-{digest}"
 
 
 def default_store():
