@@ -117,7 +117,8 @@ def _random_start(x, eps, norm, generator):
         return torch.empty_like(x).uniform_(-eps, eps, generator=generator).add_(x).clamp_(0, 1)
     direction = torch.empty_like(x).normal_(generator=generator)
     # The radius of a uniform point of a d-ball is eps * U^(1/d).
-    radius = eps * torch.rand(len(x), device=x.device, generator=generator) ** (1 / x[0].numel())
+    share = torch.rand(len(x), dtype=torch.float32, device=x.device, generator=generator)
+    radius = eps * share ** (1 / x[0].numel())
     return (x + direction * _rows(radius / direction.flatten(1).norm(dim=1).clamp_min(1e-30), x)).clamp_(0, 1)
 
 

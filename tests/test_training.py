@@ -1,6 +1,7 @@
 """Training against plain PyTorch loops, and a resumed run against one that was never interrupted."""
 import json
 import math
+import os
 import time
 from types import SimpleNamespace
 
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from support import write_npz
 
 from helpers import attacks, costs, data, losses, models, training
+from helpers.evaluation import evaluate
 from helpers.training import loop
 from helpers.training.store import prepare
 
@@ -145,6 +149,49 @@ def test_learning_rate_schedules():
     assert rates("one_cycle", 0, 0.15, 0.3, 0.65, 1) == pytest.approx([0.004, 0.2, 0.4, 0.2, 0], abs=1e-12)
     assert rates("cosine", 0.15, 0.3, 0.65, 1) == pytest.approx([0.2, 0.4, 0.2, 0], abs=1e-12)
     assert rates("cosine", 0, 0.25, warmup=0.0) == pytest.approx([0.4, 0.4 * (1 + math.cos(math.pi / 4)) / 2])
+
+
+# --- the environment ---
+
+@pytest.mark.parametrize("variable, value", [
+    ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4"), ("ACCELERATE_MIXED_PRECISION", "bf16"),
+    ("ACCELERATE_USE_FSDP", "true"), ("ACCELERATE_DYNAMO_BACKEND", "EAGER")])
+def test_what_accelerate_launch_exports_does_not_change_what_a_config_trains(run_it, monkeypatch, variable, value):
+    plain = run_it(method="pgd", eps=8.0, store="plain")
+    AcceleratorState._reset_state(reset_partial_state=True)  # as in a new process
+    GradientState._reset_state()
+    monkeypatch.setenv(variable, value)
+    run = run_it(method="pgd", eps=8.0)
+    assert run.folder.name == plain.folder.name and equal(run, plain) and rows(run) == rows(plain)
+    assert os.environ[variable] == value, "it belongs to whoever exported it"
+
+
+def test_a_precision_that_the_process_has_set_already_is_refused(run_it):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    Accelerator(mixed_precision="bf16")
+    try:
+        with pytest.raises(ValueError, match="mixed_precision"):
+            run_it()
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.parametrize("settings", [{"augment": True, "method": "pgd", "eps": 8.0}, {**TOY, "method": "wpgd"}])
+def test_the_global_float_type_neither_matters_nor_changes(run_it, settings):
+    attack, base = attacks.PGD(0.05, 2, norm="l2"), settings if "data" in settings else {**BASE, **settings}
+    plain = run_it(base, store="plain")
+    answers = evaluate(plain.model, plain.dataset.x_test, plain.dataset.y_test, attack).predictions
+    torch.set_default_dtype(torch.float64)
+    try:
+        run = run_it(base)
+        found = training.load_model(run.folder)[0]
+        again = evaluate(found, run.dataset.x_test, run.dataset.y_test, attack).predictions
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert run.folder.name == plain.folder.name and equal(run, plain) and rows(run) == rows(plain)
+    assert {value.dtype for value in found.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    assert np.array_equal(again, answers)
 
 
 # --- interruption -----------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class Augment:
         if not (self.padding or self.flip):
             return None, None
         corner = torch.randint(2 * self.padding + 1, (2, count), generator=generator)
-        return corner, torch.rand(count, generator=generator) < 0.5 if self.flip else None
+        return corner, torch.rand(count, generator=generator, dtype=torch.float32) < 0.5 if self.flip else None
 
     def _batch(self, indices, corner, mirror):
         if corner is None:

@@ -19,8 +19,8 @@ def pinwheel():
     """Points of three curved arms in the unit square, 300 a class: Dataset "toy3", (N, 2) float32 in [0, 1]."""
     generator, parts = torch.Generator().manual_seed(0), []
     for _ in ("train", "test"):
-        radial = REACH + SPREAD * torch.randn(300, generator=generator)
-        across = THICKNESS * torch.randn(300, generator=generator)
+        radial = REACH + SPREAD * torch.randn(300, generator=generator, dtype=torch.float32)
+        across = THICKNESS * torch.randn(300, generator=generator, dtype=torch.float32)
         # Inside the circle that fits the square: clipping there would treat the three arms differently.
         distance = torch.hypot(radial, across).clamp(max=0.5)
         angle = torch.atan2(across, radial) + RATE * (distance / REACH - 1)

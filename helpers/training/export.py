@@ -70,7 +70,7 @@ def load_model(path):
     first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
     model = models.build(config["network"], len(state["classifier.bias"]), state[first].shape[1])
     model.load_state_dict(state)
-    return model.eval(), config
+    return model.float().eval(), config  # whatever torch's default type is
 
 
 def restore_runs(results, store):

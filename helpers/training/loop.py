@@ -48,10 +48,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     ValueError, FileNotFoundError
         For data, classes or costs that do not fit the config, before training starts; later for a loss that diverges.
     """
-    from accelerate import Accelerator
     keep_freed_memory()
-    # Without this, several CPU processes would train independently, all into one folder.
-    accelerator = Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available())
+    accelerator = _accelerator()
     progress = progress and accelerator.is_main_process
     run, lasted = prepare(config, data_root, store), 0.0
     if finished(run.folder):
@@ -75,6 +73,22 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     if progress:
         print(f"{config.label}: {'found, ' if run.loaded else ''}{run.summary}")
     return run
+
+
+def _accelerator():
+    """Where to train; how is for the config alone to say, whatever `accelerate launch` exports."""
+    from accelerate import Accelerator
+    from accelerate.utils import GradientAccumulationPlugin
+    placing = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
+    exported = {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE_")}
+    for name in exported.keys() - set(placing):
+        del os.environ[name]
+    try:
+        # Without `cpu`, several CPU processes would train independently, all into one folder.
+        return Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available(),
+                           mixed_precision="no", gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+    finally:
+        os.environ.update(exported)
 
 
 class Trainer:

@@ -64,11 +64,16 @@ class Run:
         return f"Run({self.config.label!r}, {self.summary}, {self.folder.name!r})"
 
     def network(self):
-        """The network with the weights that the seed gives, whatever state the global generator is in."""
+        """The network with the weights that the seed gives, whatever generator and float type are the global ones."""
+        usual = torch.get_default_dtype()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            return models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
-                                self.dataset.mean, self.dataset.std)
+            torch.set_default_dtype(torch.float32)
+            try:
+                return models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
+                                    self.dataset.mean, self.dataset.std)
+            finally:
+                torch.set_default_dtype(usual)
 
     def write(self, provenance):
         """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
