@@ -6,6 +6,7 @@
 import functools
 import hashlib
 import json
+import operator
 import warnings
 import zipfile
 import zlib
@@ -20,6 +21,7 @@ from helpers.files import write_atomic
 
 EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
 _NOT_HASHED = ("batch_size", "error", "seconds", "torch")
+_scalar = operator.methodcaller("item")  # of NumPy and torch, whose numbers JSON does not know
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -150,8 +152,8 @@ def _path(folder, about):
     """Where an answer is kept: its name is a hash of what it depends on."""
     try:
         text = json.dumps({name: about[name] for name in about if name not in _NOT_HASHED}, sort_keys=True,
-                          allow_nan=False)
-    except (TypeError, ValueError) as error:
+                          allow_nan=False, default=_scalar)
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"describe() of the attack must return plain JSON types ({error}); without a describe method "
                          "the attack is evaluated but not kept.") from None
     return Path(folder) / "evaluations" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
@@ -180,7 +182,7 @@ def _write(path, found):
     """Write (about, Evaluation) pairs as one file, complete or not at all."""
     arrays = {}
     for number, (about, answer) in enumerate(found):
-        arrays[f"{number}"] = np.array(json.dumps(about, indent=2) + "\n")
+        arrays[f"{number}"] = np.array(json.dumps(about, indent=2, default=_scalar) + "\n")
         for name, value in vars(answer).items():
             value = np.asarray(value)
             small = value.dtype.kind == "i" and 0 <= value.min() and value.max() < 256

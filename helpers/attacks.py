@@ -171,7 +171,7 @@ class PGD:
     seed: int = 0
 
     def __call__(self, model, x, y, counters=None):
-        generator = torch.Generator(device=x.device).manual_seed(self.seed)
+        generator = torch.Generator(device=x.device).manual_seed(int(self.seed))
         return pgd(model, x, y, self.loss, generator=generator, counters=counters, **self._settings())
 
     def _settings(self):

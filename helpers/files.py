@@ -1,7 +1,13 @@
 """The one way in which a file of this study reaches the disk: whole, or not at all."""
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where what killed processes leave stays
+    fcntl = None
 
 
 def write_atomic(path, content):
@@ -14,20 +20,34 @@ def write_atomic(path, content):
 
     Returns
     -------
-    Path; after an error the file as it was stays, and nothing is left beside it
+    Path; after an error (OSError, a sentence with the file's name) the file as it was stays, and nothing beside it
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(".*.part"):  # by writers that were killed: who still writes holds a lock
+            with suppress(OSError, AttributeError), left.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
         with temporary.open("xb") as file:
+            with suppress(OSError, AttributeError):  # some network file systems know no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not temporary.exists():  # it was taken for a leftover before it was locked
+                return write_atomic(path, content)
             if callable(content):
                 content(file)
             else:
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            if fcntl is None:
+                file.close()  # Windows moves no open file
+            os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written ({error.strerror or error}): make room or give "
+                                   "permission there, or name another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be none
+            temporary.unlink(missing_ok=True)
     return path

@@ -25,7 +25,7 @@ RESULTS = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "paramete
 
 
 def main(words=None):
-    """Command line; returns the exit status: 0 all done, 1 a run failed, 2 an error in the profile, 3 time is over."""
+    """Command line; returns the exit status: 0 all done, 1 a run failed, 2 bad profile or store, 3 time is over."""
     parser = argparse.ArgumentParser(prog="python -m helpers.training", description=__doc__.split("\n\n")[0])
     parser.add_argument("profile", nargs="?", help="a profile's name or path, or the config.json of a run")
     parser.add_argument("--budget-minutes", type=float, help="stop cleanly before this time is over")
@@ -50,7 +50,7 @@ def main(words=None):
     except OutOfTime as stop:
         print(f"time is over: {stop}; call again to resume")
         return 3
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -131,17 +131,21 @@ class TrainConfig:
 
     def to_dict(self):
         """The fields that name a run, JSON-able; a cost object is represented by its name and digest."""
-        values = {item.name: getattr(self, item.name) for item in self._named()}
-        if hasattr(self.cost, "digest"):
-            values["cost"] = f"{self.cost.name}@{self.cost.digest}"
-        if math.isinf(self.lam):
-            values["lam"] = "inf"
-        # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
-        return json.loads(json.dumps(values, default=lambda value: getattr(value, "tolist", lambda: str(value))()))
+        return {item.name: as_json(getattr(self, item.name)) for item in self._named()}
 
     def _named(self):
         return [item for item in dataclasses.fields(self)
                 if not item.metadata.get("later") or getattr(self, item.name) != item.default]
+
+
+def as_json(value):
+    """A field's value as config.json has it."""
+    if hasattr(value, "digest"):
+        return f"{value.name}@{value.digest}"
+    if isinstance(value, float) and math.isinf(value):
+        return "inf"  # only lam may be
+    # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
+    return json.loads(json.dumps(value, default=lambda value: getattr(value, "tolist", lambda: str(value))()))
 
 
 def configure(*parts, **overrides):
@@ -153,20 +157,28 @@ def configure(*parts, **overrides):
         For a name that is no field (the nearest is suggested), a value of the wrong type or out of range.
     """
     merged = {name: value for part in (*parts, overrides) for name, value in part.items()}
-    names = [item.name for item in dataclasses.fields(TrainConfig)]
-    for name in merged:
-        if name not in names:
-            advice = suggest(name, names) or f" The settings are {', '.join(names)}."
-            raise ValueError(f"{name!r} is no setting of a training run.{advice}")
+    check_names(merged, [item.name for item in dataclasses.fields(TrainConfig)])
     for name in ("data", "epochs", "lr"):
         if name not in merged:
             raise ValueError(f"a training run needs {name!r}: add it to the recipe or the model's settings")
     return TrainConfig(**merged)
 
 
+def check_names(given, known):
+    """Refuse with a ValueError what is no setting of a training run; the nearest one is suggested."""
+    for name in given:
+        if name not in known:
+            advice = suggest(name, known) or f" The settings are {', '.join(known)}."
+            raise ValueError(f"{name!r} is no setting of a training run.{advice}")
+
+
 def _typed(name, value, hint):
-    """`value` as a field's type, or an error that names the field; an int is a float, a list a tuple."""
+    """`value` as a field's type, or an error that names the field; an int is a float, a list or an array a tuple."""
     allowed = typing.get_args(hint) or (hint,)
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # of NumPy or torch
+    if tuple in allowed and (isinstance(value, list | tuple) or hasattr(value, "tolist")):
+        return tuple(str(entry) for entry in value)
     if typing.get_origin(hint) is Literal:
         if any(value == choice and type(value) is type(choice) for choice in allowed):
             return value
@@ -177,8 +189,6 @@ def _typed(name, value, hint):
         return math.inf
     if float in allowed and type(value) is int:
         return float(value)
-    if tuple in allowed and isinstance(value, list):
-        return tuple(str(entry) for entry in value)
     if name == "minority" and type(value) is int:
         return str(value)
     expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in allowed)

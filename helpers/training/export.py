@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from helpers import answers, models
 from helpers.files import write_atomic
-from helpers.training.store import finished, write_weights
+from helpers.training.store import finished, reading, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
 PART_BYTES = 15 * 2 ** 20  # larger files are refused by many a place that files are brought to
@@ -36,7 +36,8 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
         answers.pack(folder, target / "answers.npz")
     if weights:
         from huggingface_hub import save_torch_state_dict  # comes with accelerate
-        state = load_file(folder / "weights.safetensors")
+        with reading(folder / "weights.safetensors") as file:
+            state = load_file(file)
         if weights == "float16":
             state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
         save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes)
@@ -61,15 +62,18 @@ def load_model(path):
     if len(files) != parts or not files[0].is_file():
         raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {parts} files of weights: "
                                 "train it, or export it again with --weights")
-    with safe_open(files[0], "pt") as file:
+    with reading(files[0]), safe_open(files[0], "pt") as file:
         facts = file.metadata() or {}
     if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
         raise ValueError(f"{path} does not say what network it holds: put its config.json beside it")
-    config = json.loads(facts["config"] if "config" in facts else beside.read_text())
-    state = {name: value for file in files for name, value in load_file(file).items()}
-    first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
-    model = models.build(config["network"], len(state["classifier.bias"]), state[first].shape[1])
-    model.load_state_dict(state)
+    with reading(files[0] if "config" in facts else beside):
+        config = json.loads(facts["config"] if "config" in facts else beside.read_text())
+        network = config["network"]
+    with reading(path):
+        state = {name: value for file in files for name, value in load_file(file).items()}
+        first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
+        model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
+        model.load_state_dict(state)
     return model.float().eval(), config  # whatever torch's default type is
 
 

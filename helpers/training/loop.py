@@ -4,20 +4,19 @@ With k attack steps a training step costs 2 k + 3 passes (forward, gradient of t
 network is frozen during the attack, nothing is computed twice, and no step waits for a number that only a person reads.
 """
 import copy
-import importlib.util
+import io
 import math
-import os
-import pickle
 import time
 from functools import partial
 
 import torch
 
-from helpers import attacks, data, losses, models
+from helpers import attacks, data, losses
 from helpers.allocator import keep_freed_memory
 from helpers.evaluation import evaluate
 from helpers.files import write_atomic
 from helpers.provenance import provenance
+from helpers.training.launch import new_accelerator, worthwhile
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
 
@@ -49,7 +48,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
         For data, classes or costs that do not fit the config, before training starts; later for a loss that diverges.
     """
     keep_freed_memory()
-    accelerator = _accelerator()
+    accelerator = new_accelerator()
     progress = progress and accelerator.is_main_process
     run, lasted = prepare(config, data_root, store), 0.0
     if finished(run.folder):
@@ -63,6 +62,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
                 accelerator.set_trigger()
             if deadline is not None and accelerator.check_trigger():
                 raise OutOfTime(f"{config.label}: stopped after epoch {trainer.epoch} of {config.epochs}")
+            if trainer.epoch == trainer.resumed:
+                run.begin()
             began = time.perf_counter()
             loss = trainer.run_epoch()
             if trainer.epoch % config.val_every == 0 or trainer.epoch == config.epochs:
@@ -75,22 +76,6 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     return run
 
 
-def _accelerator():
-    """Where to train; how is for the config alone to say, whatever `accelerate launch` exports."""
-    from accelerate import Accelerator
-    from accelerate.utils import GradientAccumulationPlugin
-    placing = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
-    exported = {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE_")}
-    for name in exported.keys() - set(placing):
-        del os.environ[name]
-    try:
-        # Without `cpu`, several CPU processes would train independently, all into one folder.
-        return Accelerator(cpu=os.environ.get("WORLD_SIZE", "1") != "1" and not torch.cuda.is_available(),
-                           mixed_precision="no", gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
-    finally:
-        os.environ.update(exported)
-
-
 class Trainer:
     """A run while it trains: all that changes, and the epochs that change it; parameters as of `train`.
 
@@ -100,16 +85,7 @@ class Trainer:
     def __init__(self, run, accelerator, compile="auto"):
         config, device, train = run.config, accelerator.device, run.parts.train
         self.run, self.config, self.accelerator = run, config, accelerator
-        self.model = run.network().to(device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False) if config.ema else None
-        self.result = self.average or self.model  # what is validated and kept
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=config.momentum,
-                                         nesterov=config.momentum > 0, weight_decay=config.weight_decay,
-                                         fused=device.type == "cuda")
-        # Processes share the order of the images and differ in the attack's random starts.
-        self.order = torch.Generator().manual_seed(config.seed)
-        self.noise = torch.Generator(device).manual_seed(config.seed + 1000 * accelerator.process_index + 1)
-        self.epoch, self.seconds = 0, 0.0
+        self._start()
         self._resume()
         self.resumed = self.epoch
         self.batches = data.Augment(run.dataset.x_train[train].to(device), 4 if config.augment else 0,
@@ -126,6 +102,19 @@ class Trainer:
             torch.backends.cudnn.benchmark = True  # all batches have one shape
         if worthwhile(run, device) if compile == "auto" else compile:
             self._compile(None if compile in ("auto", True) else compile)
+
+    def _start(self):
+        config, device = self.config, self.accelerator.device
+        self.model = self.run.network().to(device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False) if config.ema else None
+        self.result = self.average or self.model  # what is validated and kept
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.lr, momentum=config.momentum,
+                                         nesterov=config.momentum > 0, weight_decay=config.weight_decay,
+                                         fused=device.type == "cuda")
+        # Processes share the order of the images and differ in the attack's random starts.
+        self.order = torch.Generator().manual_seed(config.seed)
+        self.noise = torch.Generator(device).manual_seed(config.seed + 1000 * self.accelerator.process_index + 1)
+        self.epoch, self.seconds, self.run.rows = 0, 0.0, []
 
     def _inner_attack(self):
         """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or the Wasserstein loss (Eq. 6)."""
@@ -228,26 +217,44 @@ class Trainer:
             return
         if cost is not None and not (folder / "cost.csv").is_file():
             cost.to_csv(folder / "cost.csv")
-        state = {"epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows, "model": self.model.state_dict(),
-                 "average": self.average and self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "order": self.order.get_state(), "noise": self.noise.get_state()}
-        write_atomic(folder / "checkpoint.pt", lambda file: torch.save(state, file))
+        state = {"run": folder.name, "epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows,
+                 "model": self.model.state_dict(), "average": self.average and self.average.state_dict(),
+                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(),
+                 "noise": self.noise.get_state()}
+        content = io.BytesIO()  # first: writing to a full disk, torch says "unexpected pos 64 vs 0"
+        torch.save(state, content)
+        write_atomic(folder / "checkpoint.pt", content.getbuffer())
 
     def _resume(self):
-        """Go on from the checkpoint of this run, if there is one that can be read."""
+        """Go on from the checkpoint of this run, if there is one that can be read and is what it should be."""
         try:
-            saved = torch.load(self.run.folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+            self._take(torch.load(self.run.folder / "checkpoint.pt", map_location="cpu", weights_only=True))
         except FileNotFoundError:
             return
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            print(f"{self.run.folder.name}: the checkpoint cannot be read ({type(error).__name__}); "
-                  "training starts again")
-            return
-        for name in ("model", "optimizer", *(["average"] if self.average else [])):
-            getattr(self, name).load_state_dict(saved[name])
+        except Exception as error:  # of torch, pickle, the archive, `_take`: none of them is worth more than the run
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            print(f"{self.run.folder.name}: the checkpoint cannot be read ({reason}); training starts again")
+            self._start()
+
+    def _take(self, saved):
+        """Take over a checkpoint, or raise what is wrong with it."""
+        epoch, last, name = saved["epoch"], self.config.epochs, self.run.folder.name
+        due = [number for number in range(1, epoch + 1) if number % self.config.val_every == 0]
+        if saved.get("run", name) != name or not 0 < epoch < last or [row["epoch"] for row in saved["rows"]] != due:
+            raise ValueError(f"it is of epoch {epoch} of {saved.get('run', 'another run')}, not of one below {last}")
+        # Everything but what the config decides: momentum and weight decay are not the checkpoint's to say.
+        saved["optimizer"]["param_groups"] = self.optimizer.state_dict()["param_groups"]
+        for part in ("model", "optimizer", *(["average"] if self.average else [])):
+            getattr(self, part).load_state_dict(saved[part])
+        like = list(self.model.parameters()) if self.config.momentum else []
+        momentum = [self.optimizer.state[parameter]["momentum_buffer"] for parameter in like]
+        numbers = (*momentum, *self.result.state_dict().values(), *self.model.parameters())
+        shaped = [one.shape for one in momentum] == [one.shape for one in like]
+        if not shaped or not all(one.isfinite().all() for one in numbers):
+            raise ValueError("its numbers are not finite, or of another network")
         self.order.set_state(saved["order"])
         self.noise.set_state(saved["noise"])
-        self.epoch, self.seconds, self.run.rows = saved["epoch"], saved["seconds"], saved["rows"]
+        self.epoch, self.seconds, self.run.rows = epoch, float(saved["seconds"]), saved["rows"]
 
     def finish(self):
         """Fill in the run and write it to its folder."""
@@ -279,22 +286,3 @@ def learning_rate(config, progress):
         return config.lr * max(progress / config.warmup, 0.01)
     rest = (progress - config.warmup) / (1 - config.warmup)
     return config.lr * (1 - rest if config.schedule == "one_cycle" else (1 + math.cos(math.pi * rest)) / 2)
-
-
-def worthwhile(run, device):
-    """Whether to compile: on a GPU with Triton, from facts alone (timings depend on the weather), never on a CPU, where
-    convolutions, which no compiler makes faster, take most of the time.
-
-    Compiling takes about a minute and saves a third of what follows, so it must have three minutes to save from: at the
-    1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
-    """
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
-    from torch.utils.flop_counter import FlopCounterMode
-    config, dataset = run.config, run.dataset
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = models.build(config.network, dataset.num_classes, dataset.in_channels)
-        model(torch.zeros(1, *dataset.x_train.shape[1:]))
-    passes = 3 if config.method == "ce" else 2 * config.steps + 3
-    work = len(run.parts.train) * config.epochs * passes * counter.get_total_flops()
-    return work > {"bf16": 2e16, "float32": 2e15}[config.precision]

@@ -6,12 +6,17 @@
         evaluations/             kept by `helpers.evaluation.evaluate_run`
 """
 import csv
+import dataclasses
+import errno
 import hashlib
 import io
 import json
 import math
 import os
 import re
+import shutil
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +25,11 @@ from safetensors.torch import load_file, save
 
 from helpers import costs, data, models
 from helpers.files import write_atomic
+from helpers.training.config import TrainConfig, as_json, check_names
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
 RECIPE_VERSION = 1
-LONGEST = 220  # a name in a file system has at most 255 bytes: this, the hash, and ".safetensors"
+NEEDED = ("val_ne", "val_ae", "epochs", "seconds", "train_images")  # of a metrics.json
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
@@ -75,6 +81,16 @@ class Run:
             finally:
                 torch.set_default_dtype(usual)
 
+    def begin(self):
+        """Before training, which may take days: the place must take what it will write.  Writes the config.json."""
+        _write_json(self.folder / "config.json", self.facts)
+        # Weights, momentum and average, twice: a new checkpoint is written beside the old one.
+        needed = 6 * sum(value.nbytes for value in self.network().state_dict().values())
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{self.folder} has {free / 1e6:.0f} MB left, but this run needs "
+                                        f"{needed / 1e6:.0f} MB while it trains: make room, or name another store")
+
     def write(self, provenance):
         """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
         history = io.StringIO()
@@ -96,12 +112,14 @@ class Run:
         """Read what `write` wrote, `weights` or not; returns the run."""
         if weights:
             self.model = self.network().to(device).eval()
-            self.model.load_state_dict(load_file(self.folder / "weights.safetensors"))
-        with open(self.folder / "history.csv", newline="") as file:
+            with reading(self.folder / "weights.safetensors") as file:
+                self.model.load_state_dict(load_file(file))
+        with reading(self.folder / "history.csv") as file:
             self.rows = [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
-                         for row in csv.DictReader(file)]
-        metrics = json.loads((self.folder / "metrics.json").read_text())
-        self.metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
+                         for row in csv.DictReader(file.read_text().splitlines())]
+        with reading(self.folder / "metrics.json") as file:
+            metrics = json.loads(file.read_text())
+            self.metrics = {name: math.nan if metrics[name] is None else metrics[name] for name in (*NEEDED, *metrics)}
         self.loaded = True
         return self
 
@@ -143,14 +161,25 @@ def folder_of(store, label, facts):
     hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
     digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
     name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label)
-    if len(name) > LONGEST:  # 24 classes, say: what stands first and last tells most
-        name = f"{name[:LONGEST // 2]}...{name[-LONGEST // 3:]}"
+    if len(name) > 220:  # of 24 classes, say: with hash and ".safetensors", a file system takes 255 bytes
+        name = f"{name[:110]}...{name[-70:]}"  # what stands first and last tells most
     return Path(store or default_store()) / f"{name}-{digest}"
 
 
 def default_store():
     """Where runs lie unless a caller says otherwise: $WPGD_RUNS, or `results/runs` beside this package."""
     return Path(os.environ.get("WPGD_RUNS") or RESULTS / "runs")
+
+
+@contextmanager
+def reading(file):
+    """For a block that reads one file of a run: whatever is wrong with it becomes one sentence with the remedy."""
+    try:
+        yield file
+    except Exception as error:  # of json, csv, safetensors, torch: each has its own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(f"{file} is missing or damaged ({reason}): bring it back, or delete its folder, and the run "
+                         "is trained again") from None
 
 
 def finished(folder):
@@ -160,11 +189,18 @@ def finished(folder):
 
 def find(store=None, **wanted):
     """Folders of the finished runs whose config has these values: ``find(store, data="cifar10", method="pgd")``."""
-    folders = []
+    fields = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
+    check_names(wanted, [*fields, "data_fingerprint", "recipe_version", "cost_digest"])
+    wanted, folders = {name: as_json(value) for name, value in wanted.items()}, []
     for file in sorted(Path(store or default_store()).glob("*/config.json")):
-        values = json.loads(file.read_text())
-        if finished(file.parent) and all(values.get(name) == value for name, value in wanted.items()):
-            folders.append(file.parent)
+        if finished(file.parent):
+            try:
+                with reading(file):
+                    values = {**fields, **json.loads(file.read_text())}
+                if all(values.get(name) == value for name, value in wanted.items()):
+                    folders.append(file.parent)
+            except ValueError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
     return folders
 
 
