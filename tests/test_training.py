@@ -346,6 +346,31 @@ def test_training_learns(run_it):
     assert losses.cross_entropy(run.model(x), y).mean() < math.log(3) / 2
 
 
+def test_training_that_ends_finite_but_useless_is_told(run_it, capsys, monkeypatch):
+    run_it(TOY, method="ce", epochs=15, val_every=15)
+    assert "of no use" not in capsys.readouterr().out
+    real = loop.Trainer.run_epoch
+
+    def ruin(trainer):
+        loss = real(trainer)
+        if trainer.epoch == 15:  # the mean loss of the epoch is fine, its last step was not
+            trainer.model.classifier.weight.data.zero_()
+        return loss
+
+    monkeypatch.setattr(loop.Trainer, "run_epoch", ruin)
+    run = run_it(TOY, method="ce", epochs=15, val_every=15, store="ruined")
+    assert run.metrics["train_loss"] < math.log(3) / 2
+    told = capsys.readouterr().out
+    assert f"no use, NE {run.metrics['val_ne']:.1f} % on validation" in told and "lower lr = 0.05" in told
+    assert told.count("\n") == 1
+
+
+def test_a_learning_rate_of_100_is_told(run_it, capsys):
+    run = run_it(lr=100.0)
+    assert math.isfinite(run.metrics["train_loss"]) and run.metrics["train_loss"] > 10
+    assert "no use" in capsys.readouterr().out
+
+
 def test_bfloat16_is_used_where_asked_and_ends_in_float32(run_it):
     full, half = (run_it(method="pgd", eps=8.0, precision=precision, ema=0.5) for precision in ("float32", "bf16"))
     assert all(value.dtype != torch.bfloat16 for value in weights(half).values())

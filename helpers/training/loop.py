@@ -269,6 +269,12 @@ class Trainer:
                        "seconds": run.metrics["seconds"], "processes": self.accelerator.num_processes,
                        "compiled": self.compiled, "compile_seconds": round(self.compile_seconds, 1),
                        "resumed_after_epoch": self.resumed})
+            labels = run.dataset.y_train[run.parts.validation][:self.config.val_images]
+            easy = 100 * (labels != labels.mode().values).float().mean().item()
+            if run.metrics["val_ne"] >= easy - 1e-3:
+                print(f"{self.config.label}: training was of no use, NE {run.metrics['val_ne']:.1f} % on validation is "
+                      f"what one answer to all images gives (loss {run.rows[-1]['train_loss']:g}): lower lr = "
+                      f"{self.config.lr:g}, or train for more epochs")
         self.accelerator.wait_for_everyone()
 
 
