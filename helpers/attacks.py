@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from helpers import losses
+from helpers.allocator import keep_freed_memory
 from helpers.checks import as_images
 
 NORMS = ("linf", "l2")
@@ -41,7 +42,8 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     """Adversarial images by projected gradient ascent: ``argmax loss(model(x'), y)`` over ``||x' - x|| <= eps``.
 
     Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2), then
-    projects onto the ball and clamps to [0, 1].  The model is in eval mode, and left as it was found.
+    projects onto the ball and clamps to [0, 1].  The model is in eval mode, and left as it was found.  On a CPU the
+    process keeps the memory that it frees (`helpers.allocator`).
 
     Parameters
     ----------
@@ -64,13 +66,17 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
                          "restarts >= 1 and step_size > 0 and finite")
     if eps == 0 or len(x) == 0:
         return x.detach().clone()
+    if not x.is_cuda:
+        keep_freed_memory()
     counts = AttackCounters() if counters is None else counters
     # A caller who only evaluates may have switched gradients off, or forbidden them.
     with torch.inference_mode(False), torch.enable_grad(), frozen(model):
         x = x.clone() if x.is_inference() else x.detach()
+        # The starts are drawn in the caller's memory format, which decides what a pixel gets.
+        given, x = x, in_format_of(model, x)
         best, highest = x, -math.inf
         for _ in range(restarts):
-            found = _random_start(x, eps, norm, generator) if random_start else x.clone()
+            found = in_format_of(model, _random_start(given, eps, norm, generator)) if random_start else x.clone()
             found = _ascend(model, found, x, y, loss, eps, step_size, steps, norm, counts)
             if restarts > 1:
                 with torch.no_grad():
@@ -82,7 +88,17 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         warnings.warn(f"{counts.zero_gradient_rows} of {counts.images} images met no gradient (zero or NaN) during "
                       "PGD: the network may be saturated there; try losses.margin_loss as a check",
                       ZeroGradientWarning, stacklevel=2)
-    return best
+    return best if x is given else torch.empty_like(given).copy_(best)
+
+
+def in_format_of(model, x):
+    """Images in channels_last if that is how the weights of a model's convolutions lie, x itself otherwise."""
+    last = torch.channels_last
+    if x.ndim == 4 and isinstance(model, nn.Module) and any(
+            weight.ndim == 4 and weight.is_contiguous(memory_format=last) and not weight.is_contiguous()
+            for weight in model.parameters()):
+        return x.contiguous(memory_format=last)
+    return x
 
 
 def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters):

@@ -12,6 +12,7 @@ import torch
 from helpers import answers
 from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
+from helpers.attacks import in_format_of
 from helpers.checks import as_confusion, as_cost, as_images, as_labels
 
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
@@ -212,7 +213,7 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
                 if not (x.min() >= -1e-6 and x.max() <= 1 + 1e-6):
                     raise ValueError("the attack returned pixels outside [0, 1]; clamp them to that range.")
             with torch.inference_mode():
-                answer = function(x)
+                answer = function(in_format_of(model, x))
             if not torch.is_tensor(answer):
                 raise ValueError(f"the model must return logits (N, K), not a {type(answer).__name__}: wrap it, as in "
                                  "lambda x: model(x)[0]")

@@ -1,11 +1,12 @@
 """What an attack leaves behind (nothing), and what it says about gradients that vanish."""
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from support import batch, small_net
 
-from helpers import attacks
+from helpers import allocator, attacks
 
 NORMS = ("linf", "l2")
 
@@ -140,3 +141,31 @@ def test_a_tiny_gradient_is_followed_at_the_right_step_and_is_not_zero(norm):
     step = [[0.6, 0.6]] if norm == "linf" else [[0.56, 0.58]]
     torch.testing.assert_close(adversarial, torch.tensor(step))
     assert counters.zero_gradient_rows == 0
+
+
+@pytest.mark.parametrize("images", ["nchw", "channels_last"])
+@pytest.mark.parametrize("weights", ["nchw", "channels_last"])
+def test_the_batch_goes_into_the_format_of_the_model_and_comes_back_in_its_own(weights, images):
+    formats = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
+    net, seen, (x, y) = small_net().to(memory_format=formats[weights]), [], batch(4, 3, 12, 12)
+    x = x.contiguous(memory_format=formats[images])
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    found = attacks.PGD(0.1, 2, seed=5)(net, x, y)
+    assert found.stride() == x.stride()
+    assert set(seen) == {weights == "nchw" and images == "nchw"}
+    # The start is drawn in the caller's format, whatever that of the model.
+    start = attacks.PGD(0.1, 0, seed=5)(net, x, y)
+    drawn = torch.empty_like(x).uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(start, (x + drawn).clamp(0, 1)) and start.stride() == x.stride()
+
+
+@pytest.mark.parametrize("value,calls", [("1", 2), ("0", 0)])
+def test_an_attack_keeps_freed_memory_unless_told_not_to(value, calls, monkeypatch):
+    made = []
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *words: made.append(words)))
+    monkeypatch.setenv("WPGD_KEEP_MEMORY", value)
+    allocator.keep_freed_memory.cache_clear()
+    for _ in range(2):
+        attacks.PGD(0.1, 1)(small_net(), *batch(2, 3, 12, 12))
+    allocator.keep_freed_memory.cache_clear()
+    assert len(made) == calls
