@@ -19,7 +19,7 @@ BUDGET = 60  # seconds that the rounds of a case may take once three are done
 FIELD = (
     ("ours", "ours", {}, "ours", ""),
     ("ours, compiled", "ours", {"compiled": True}, "variant", "torch.compile"),
-    ("ours, default malloc", "ours", {"keep_memory": False}, "variant", "without helpers.allocator"),
+    ("ours, default malloc", "ours", {"keep_memory": False}, "variant", "WPGD_KEEP_MEMORY=0"),
     ("torchattacks", "torchattacks", {}, "peer", ""),
     ("torchattacks, tuned by hand", "torchattacks", {"by_hand": True}, "tuned",
      "frozen and channels_last, by its user"),
@@ -38,6 +38,8 @@ def build(device, attacker, settings, network, channels, side, images, steps, dt
     """A `Task` that attacks one batch with the function `attacker` of `benchmarks.attackers`."""
     kind = getattr(torch, dtype)
     net = synthetic.network(network, channels, device, kind)
+    if attacker != "ours":
+        net = net.to(memory_format=torch.contiguous_format)  # the form in which their user has a network
     x, y = synthetic.batch(images, channels, side, device, kind)
     return Task(getattr(attackers, attacker)(net, x, y, steps, random_start, **settings), work=images)
 
@@ -118,7 +120,7 @@ def _last_misclassified(case):
     x, y = synthetic.batch(case["images"], case["channels"], case["side"], "cpu", torch.float64)
     best = x
     for steps in range(case["steps"]):
-        point = attackers.ours(net, x, y, steps, False, keep_memory=False)()
+        point = attackers.ours(net, x, y, steps, False)()
         with torch.no_grad():
             wrong = net(point).argmax(dim=1) != y
         best = torch.where(wrong[:, None, None, None], point, best)

@@ -1,9 +1,11 @@
 """PGD, L-inf, of each library, in the form its documentation shows: ``(network, x, y, steps, random_start) -> run``.
 
 ``run()`` returns the adversarial images, shape of `x`.  Every library gets the same network, in eval mode, with
-parameters that require gradients, and the same NCHW batch.  Where a library offers a call with and one without the
-prediction on its result, the one without is timed: that favours the library.
+parameters that require gradients, and the same NCHW batch; ours as `helpers.models` gives it, the others in NCHW.
+Where a library offers a call with and one without the prediction on its result, the one without is timed: that favours
+the library.
 """
+import os
 import sys
 import types
 from contextlib import nullcontext
@@ -16,22 +18,20 @@ from torch import nn
 from benchmarks.plain import plain_pgd
 from benchmarks.synthetic import CLASSES, EPS, STEP
 from helpers import attacks, losses
-from helpers.allocator import keep_freed_memory
 from helpers.data.torchvision_compat import torchvision_datasets
 
 
 def ours(network, x, y, steps, random_start, *, compiled=False, keep_memory=True, precision="float32"):
-    """`helpers.attacks.pgd` as training and evaluation call it: channels_last, freed memory kept."""
-    if keep_memory:
-        keep_freed_memory()
-    network, x = network.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    """`helpers.attacks.pgd` as README shows it; nothing is prepared that a user would not prepare."""
+    if not keep_memory:
+        os.environ["WPGD_KEEP_MEMORY"] = "0"  # of this contender's process
     model = torch.compile(network) if compiled else network
     mixed = precision == "bf16"
 
     def run():
         with torch.autocast(x.device.type, torch.bfloat16) if mixed else nullcontext():
             return attacks.pgd(model, x, y, _float_loss if mixed else losses.cross_entropy, eps=EPS, step_size=STEP,
-                               steps=steps, random_start=random_start, counters=attacks.AttackCounters(), check=False)
+                               steps=steps, random_start=random_start)
     return run
 
 

@@ -19,16 +19,15 @@ def generator(seed=0):
 
 
 def network(name, channels, device, dtype=torch.float32, classes=CLASSES):
-    """A network with random weights, in eval mode, whose BatchNorm statistics are not the initial ones.
-
-    Its parameters require gradients and its memory is NCHW: the form in which a user has it.
+    """A network with random weights, as `helpers.models` gives it and in eval mode, whose BatchNorm statistics are not
+    the initial ones.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = models.build(name, classes, channels)
     with torch.no_grad():
         net.train()(torch.rand(32, channels, 32, 32, generator=generator(1)))
-    return net.eval().to(device, dtype, memory_format=torch.contiguous_format)
+    return net.eval().to(device, dtype)
 
 
 def batch(count, channels, side, device, dtype=torch.float32, classes=CLASSES):

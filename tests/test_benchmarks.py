@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from support import batch, small_net
 
-from benchmarks import attackers, limit, plain, report, synthetic, timing, training, transport
+from benchmarks import attack, attackers, limit, plain, report, synthetic, timing, training, transport
 from benchmarks.__main__ import NAMES, main
 from benchmarks.workers import Workers
 from helpers import attacks, losses
@@ -133,8 +133,8 @@ def test_our_training_step_spends_the_ideal():
 
 def test_torchattacks_finds_our_images():
     x, y = synthetic.batch(4, 1, 16, "cpu", torch.float64)
-    found = [attack(synthetic.network("W-10-1", 1, "cpu", torch.float64), x, y, 4, False)()
-             for attack in (attackers.ours, attackers.torchattacks)]
+    found = [contender(synthetic.network("W-10-1", 1, "cpu", torch.float64), x, y, 4, False)()
+             for contender in (attackers.ours, attackers.torchattacks)]
     assert torch.allclose(*found, atol=1e-12, rtol=0)
 
 
@@ -145,10 +145,14 @@ def test_every_transport_finds_the_closed_form():
         assert np.abs(np.asarray(values) - exact.numpy()).max() < 1e-6
 
 
-def test_the_network_of_the_peers_is_the_default_form():
-    net = synthetic.network("W-10-1", 3, "cpu")
-    assert not net.training and all(parameter.requires_grad for parameter in net.parameters())
-    assert net.stem.weight.is_contiguous()
+def test_every_contender_gets_the_network_as_its_user_has_it(monkeypatch):
+    given = {}
+    for name in ("ours", "torchattacks"):
+        monkeypatch.setattr(attackers, name, lambda net, *_, name=name: given.update({name: net}))
+        attack.build("cpu", name, {}, "W-10-1", 3, 16, 2, 1)
+    assert not any(net.training for net in given.values())
+    assert all(parameter.requires_grad for net in given.values() for parameter in net.parameters())
+    assert not given["ours"].stem.weight.is_contiguous() and given["torchattacks"].stem.weight.is_contiguous()
 
 
 def test_the_epochs_of_both_loops_see_as_many_images():
