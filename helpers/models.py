@@ -57,8 +57,9 @@ class Block(nn.Module):
         h = normalized(self.bn1, x)
         shortcut = x if self.shortcut is None else self.shortcut(h)
         conv = self.conv1
-        if plain(conv, nn.Conv2d) and fixed(self.bn2, h):
-            # In a frozen network the normalisation goes into the weights of the convolution.
+        if plain(conv, nn.Conv2d) and fixed(self.bn2, h, (torch.float32, torch.bfloat16)):
+            # In a frozen network the normalisation goes into the weights of the convolution: in float32, since autocast
+            # rounds to bfloat16 only their product.
             scale, shift = affine(self.bn2)
             h = torch.relu_(F.conv2d(h, conv.weight * scale.view(-1, 1, 1, 1), shift, conv.stride, conv.padding))
         else:
@@ -77,11 +78,11 @@ def normalized(bn, x):
     return torch.relu_(torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)))
 
 
-def fixed(bn, x):
+def fixed(bn, x, dtypes=(torch.float32,)):
     """Whether batch normalisation is a fixed affine map without a gradient of its own, as in attacks: its backward pass
     costs as much as a convolution's.  Not in bfloat16, which would round the scale, nor under a tracer.
     """
-    return (plain(bn, nn.BatchNorm2d) and not bn.training and x.dtype == torch.float32 and not torch.jit.is_tracing()
+    return (plain(bn, nn.BatchNorm2d) and not bn.training and x.dtype in dtypes and not torch.jit.is_tracing()
             and not (torch.is_grad_enabled() and bn.weight.requires_grad))
 
 

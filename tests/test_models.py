@@ -122,6 +122,27 @@ def test_a_network_in_training_mode_uses_and_updates_batch_statistics_also_when_
     assert not torch.allclose(alone, together, atol=1e-3) and not torch.equal(net.blocks[0].bn2.running_mean, before)
 
 
+def test_under_autocast_a_frozen_network_folds_in_float32_and_rounds_once(monkeypatch):
+    net = models.wide_resnet(16, 1, 5)
+    net(torch.rand(32, 3, 16, 16))
+    net.eval().requires_grad_(False)
+    x, weights, conv2d = torch.rand(4, 3, 16, 16), [], F.conv2d
+
+    def listen(h, weight, bias=None, *rest):
+        weights.extend([] if bias is None else [weight.dtype])  # a folded one alone has a bias
+        return conv2d(h, weight, bias, *rest)
+
+    monkeypatch.setattr(models.F, "conv2d", listen)
+    exact = net(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(x)
+        assert weights == [torch.float32] * 2 * len(net.blocks)
+        net.requires_grad_(True)(x)
+        assert len(weights) == 2 * len(net.blocks), "a network that learns must not be folded"
+    assert not torch.equal(exact, half.float())
+    torch.testing.assert_close(half.float(), exact, atol=0.03 * exact.abs().max().item(), rtol=0)
+
+
 def test_a_partly_frozen_network_learns_what_is_left():
     net, x = seeded(), torch.rand(2, 3, 16, 16)
     for module in net.modules():
