@@ -6,6 +6,7 @@ import math
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -175,6 +176,8 @@ class PGD:
     """PGD with its settings bound: a callable ``(model, x, y) -> x_adv`` for `helpers.evaluation`.
 
     `step_size` None means 2.5 eps / steps; with `seed`, of the random starts, two calls give the same images.
+    `precision` is that in which the network runs while it is attacked, "float32" or "bf16" (autocast; losses stay in
+    float32); an evaluation judges the images in float32.
     """
 
     eps: float
@@ -185,10 +188,19 @@ class PGD:
     restarts: int = 1
     loss: object = losses.cross_entropy
     seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self):
+        if self.precision not in ("float32", "bf16"):
+            raise ValueError(f'precision = {self.precision!r}: choose "float32" or "bf16"')
 
     def __call__(self, model, x, y, counters=None):
         generator = torch.Generator(device=x.device).manual_seed(int(self.seed))
-        return pgd(model, x, y, self.loss, generator=generator, counters=counters, **self._settings())
+        attack = partial(pgd, model, x, y, generator=generator, counters=counters, **self._settings())
+        if self.precision == "float32":
+            return attack(self.loss)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return attack(lambda logits, labels: self.loss(logits.float(), labels))
 
     def _settings(self):
         step_size = default_step_size(self.eps, self.steps) if self.step_size is None else self.step_size
@@ -202,7 +214,8 @@ class PGD:
 
     def describe(self):
         """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
-        return {"attack": "pgd", **self._settings(), "seed": self.seed, **losses.name_of(self.loss)}
+        precision = {} if self.precision == "float32" else {"precision": self.precision}  # older answers lack it
+        return {"attack": "pgd", **self._settings(), "seed": self.seed, **losses.name_of(self.loss), **precision}
 
 
 def default_step_size(eps, steps):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from support import batch, small_net
 
-from helpers import allocator, attacks
+from helpers import allocator, attacks, evaluation, losses
 
 NORMS = ("linf", "l2")
 
@@ -169,3 +169,18 @@ def test_an_attack_keeps_freed_memory_unless_told_not_to(value, calls, monkeypat
         attacks.PGD(0.1, 1)(small_net(), *batch(2, 3, 12, 12))
     allocator.keep_freed_memory.cache_clear()
     assert len(made) == calls
+
+
+def test_an_attack_in_bf16_says_so_and_is_judged_in_float32():
+    net, seen, (x, y) = small_net(), [], batch(8, 3, 12, 12)
+    net[0].register_forward_hook(lambda *words: seen.append(words[2].dtype))
+    full, half = attacks.PGD(0.05, 3), attacks.PGD(0.05, 3, precision="bf16")
+    assert half.describe() == {**full.describe(), "precision": "bf16"} and "precision" not in full.describe()
+    logits = evaluation.predict_logits(net, x, y, half)
+    assert seen == [torch.bfloat16] * 3 + [torch.float32] and logits.dtype == torch.float32
+    found = half(net, x, y)
+    assert found.dtype == torch.float32 and (found - x).abs().max() <= 0.05 + 1e-6
+    values = [losses.cross_entropy(net(images), y).mean() for images in (x, full(net, x, y), found)]
+    assert values[2] - values[0] > 0.9 * (values[1] - values[0]) > 0
+    with pytest.raises(ValueError, match="precision = 'fp8'"):
+        attacks.PGD(0.05, precision="fp8")
