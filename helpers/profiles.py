@@ -96,6 +96,16 @@ def _merged(below, above):
     return below | {key: _merged(below.get(key), value) for key, value in above.items()}
 
 
+def _beside(content, folder):
+    """The content with the path of each cost file that lies in, or is relative to, the profile's own folder."""
+    if isinstance(content, list):
+        return [_beside(item, folder) for item in content]
+    if isinstance(content, dict):
+        return {key: _beside(value, folder) for key, value in content.items()}
+    is_there = isinstance(content, str) and content.endswith((".csv", ".tsv", ".txt")) and (folder / content).is_file()
+    return str((folder / content).resolve()) if is_there else content
+
+
 def _parsed(path):
     """Return the mapping in a YAML file, as people mean it: 1e-3 is a number, and no key may stand twice."""
     import yaml
@@ -120,7 +130,7 @@ def _parsed(path):
     known = ("name", "description", "extends", *CONTENT)
     if not isinstance(content, dict):
         raise ValueError(f"profile {path} must be a mapping with some of the keys {', '.join(known)}.")
-    content = {key: value for key, value in content.items() if value is not None}
+    content = _beside({key: value for key, value in content.items() if value is not None}, path.parent)
     for key, value in content.items():
         if key not in known:
             raise ValueError(f"profile {path}: unknown key {key!r}.{suggest(key, known)} Known: {', '.join(known)}.")

@@ -82,7 +82,9 @@ BAD = {
     "not square": ([[0, 1, 2], [1, 0, 3]], ABC, r"square.*\(2, 3\)"),
     "one number": (3.0, ABC, "square"),
     "stack": (np.zeros((2, 3, 3)), ABC, "square"),
-    "ragged": ([[0, 1], [1]], ("a", "b"), "inhomogeneous"),
+    "ragged": ([[0, 1], [1]], ("a", "b"), "Row 2 of the cost matrix, of class 'b', has 1 entries for 2 classes"),
+    "all too short": ([[0, 1], [1, 0], [1, 1]], ABC, "Row 1 of the cost matrix, of class 'a', has 2 entries for 3"),
+    "word": ([[0, "much"], [1, 0]], ("a", "b"), "K rows of K numbers: could not convert.*much"),
     "text": ([[0, "x"], ["x", 0]], ("a", "b"), "convert string to float: 'x'"),
     "wrong size": (TOY, ("cat", "dog"), "3 rows for 2 classes.*'cat', 'dog'"),
     "nan": (changed(0, 2, np.nan), ABC, "finite.*a -> c = nan, c -> a = nan"),
@@ -198,7 +200,7 @@ BAD_CSV = {
     "hole": (",a,b\na,0,\nb,1,0", None, "no finite numbers.*a -> b = nan"),
     "word": (",a,b\na,0,1\nb,much,0", None, "no finite numbers.*b -> a = nan"),
     "labels differ": (",a,b\na,0,1\nc,1,0", None, "same class names, but 'b', 'c'"),
-    "ragged": (",a,b\na,0\nb,1,0", None, "equally long"),
+    "ragged": (",a,b\na,0\nb,1,0", None, "row 2 has 2 cells, the first one 3.*equally long"),
     "empty": ("", None, "no cost table"),
     "class missing": (",a,b\na,0,1\nb,1,0", ("a", "fox"), "no class 'fox'"),
     "bare, wrong size": ("0,1\n1,0", ABC, "2 rows for 3 classes"),
@@ -294,6 +296,52 @@ def test_specs_by_hand(tmp_path):
 def test_bad_specs(spec, message):
     with pytest.raises(ValueError, match=message) as error:
         costs.from_spec(spec, data_set("mnist5k", ("4", "9")))
+    assert "\n" not in str(error.value)
+
+
+PAIRS = {("a", "b"): 10, "b <-> c": 1, "default": 0.01}
+
+
+def test_spec_of_pairs():
+    toy = data_set("toy3", ABC)
+    assert costs.from_spec(PAIRS, toy) == CostMatrix(TOY, ABC) and costs.from_spec(PAIRS, toy).symmetric
+    assert costs.from_spec({"b<->a": 10, ("c", "b"): 1, "c <-> a": 0.01}, toy) == CostMatrix(TOY, ABC)
+    # One direction goes before both, whatever the order; numbers name classes, too.
+    one_way = costs.from_spec({"b -> a": 7, ("a", "b"): 10, "default": 2}, toy)
+    assert one_way.values.tolist() == [[0, 10, 2], [7, 0, 2], [2, 2, 0]] and not one_way.symmetric
+    assert costs.from_spec({(4, 9): 3}, data_set("digits", ("4", "9"))).values.tolist() == [[0, 3], [3, 0]]
+
+
+@pytest.mark.parametrize("form", ["list", "array", "frame", "file"])
+def test_spec_with_a_word_for_asymmetry(form, tmp_path):
+    values = [[0, 1, 2], [5, 0, 1], [2, 1, 0]]
+    matrix = CostMatrix(values, ABC, symmetric=False)
+    matrix.to_csv(tmp_path / "c.csv")
+    given = {"list": values, "array": np.array(values), "frame": matrix.to_frame(), "file": tmp_path / "c.csv"}[form]
+    toy = data_set("toy3", ABC)
+    assert costs.from_spec({"values": given, "symmetric": False}, toy) == matrix
+    for spec in (given, {"values": given}, {"values": given, "symmetric": True}):
+        with pytest.raises(ValueError, match=r"not symmetric.*'symmetric': False.*a -> b = 1, b -> a = 5"):
+            costs.from_spec(spec, toy)
+
+
+@pytest.mark.parametrize(("spec", "message"), [
+    ({"a <-> fox": 1}, "'a <-> fox' is no pair of classes.*'cat -> dog' for cats taken.*Classes: 'a', 'b', 'c'"),
+    ({("a", "a"): 1}, "no pair of classes"),
+    ({("a", "b", "c"): 1}, "no pair of classes"),
+    ({"defualt": 1}, "'defualt' is no pair"),
+    ({**PAIRS, "symmetric": False}, "'symmetric' is no pair"),
+    ({("a", "b"): 1, ("b", "a"): 2, "default": 1}, "stands twice: write 'b -> a' and 'a -> b'"),
+    ({"a -> b": 1, ("a", "c"): 2}, "no cost to b -> a: add it, or a 'default'"),
+    ({"a <-> b": "much", "default": 1}, "could not convert.*much"),
+    ({"a <-> b": -1, "default": 1}, "negative entries"),
+    ({"values": TOY, "symetric": False}, 'may have "symmetric" beside'),
+    ({"values": TOY, "symmetric": "no"}, 'True or False'),
+    ([[0, 1, 1], [1, 0], [1, 1, 0]], "Row 2 of the cost matrix, of class 'b', has 2 entries for 3 classes"),
+])
+def test_bad_pairs_and_rows(spec, message):
+    with pytest.raises(ValueError, match=message) as error:
+        costs.from_spec(spec, data_set("toy3", ABC))
     assert "\n" not in str(error.value)
 
 

@@ -148,6 +148,18 @@ def test_a_profile_may_lie_elsewhere(tmp_path):
     assert content == {**quick, "name": "mine", "description": "", "recipe": {**quick["recipe"], "epochs": 1}}
 
 
+def test_a_cost_file_lies_beside_its_profile_or_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plans").mkdir()
+    for name in ("plans/mine.csv", "other.csv"):
+        (tmp_path / name).write_text("")
+    path = tmp_path / "plans" / "mine.yaml"
+    path.write_text("recipe: {cost: mine.csv}\nmodels: [{cost: other.csv}, {cost: {values: mine.csv}}]\n")
+    content, beside = helpers.profiles.read(path), str(tmp_path / "plans" / "mine.csv")
+    assert content["recipe"] == {"cost": beside}
+    assert content["models"] == [{"cost": "other.csv"}, {"cost": {"values": beside}}]
+
+
 def test_parameters_cell_must_hold_literals(repo):
     for wrong in ("epochs = 2 * 3", "print(1)", "a.b = 1", "a ="):
         write_notebook(repo, "03_bad", wrong)

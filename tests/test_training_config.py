@@ -3,6 +3,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
@@ -10,8 +11,9 @@ import pytest
 from support import write_npz
 
 from helpers import training
-from helpers.costs import CostMatrix
+from helpers.costs import CostMatrix, from_spec
 from helpers.training.config import later
+from helpers.training.plan import read_plan
 from helpers.training.store import folder_of, prepare
 
 RUNS = sorted((Path(__file__).parents[1] / "results").glob("*/runs/*/config.json"))
@@ -76,7 +78,9 @@ def test_a_cost_is_known_by_its_values_however_it_is_written(folder, tmp_path):
     cost = CostMatrix(COST, ("c0", "c1", "c2"), name="mine")
     cost.to_frame().to_csv(tmp_path / "one.csv")
     cost.to_frame().to_csv(tmp_path / "two.csv")
-    ways = [COST, cost, np.array(COST), cost.to_frame(), str(tmp_path / "one.csv"), str(tmp_path / "two.csv")]
+    pairs = {("c0", "c1"): COST[0][1], "c0 <-> c2": COST[0][2], ("c1", "c2"): COST[1][2]}
+    ways = [COST, pairs, {"values": COST}, cost, np.array(COST), cost.to_frame(), str(tmp_path / "one.csv"),
+            str(tmp_path / "two.csv")]
     base = {**BASE, "method": "wpgd", "eps": 8.0}
     assert len({folder(base, cost=way) for way in ways}) == 1
     assert isinstance(cost.to_frame(), pandas.DataFrame)
@@ -162,3 +166,13 @@ def test_every_field_that_is_not_marked_later_was_there_from_the_beginning():
     """A field added without `later` would rename all runs: this list does not grow."""
     marked = {item.name for item in dataclasses.fields(training.TrainConfig) if item.metadata.get("later")}
     assert {item.name for item in dataclasses.fields(training.TrainConfig)} - marked == {*OTHER, "ratio", "minority"}
+
+
+def test_a_run_of_an_asymmetric_matrix_is_trained_again_from_its_folder(tmp_path):
+    cost = CostMatrix([[0, 1, 2], [5, 0, 1], [2, 1, 0]], ("c0", "c1", "c2"), symmetric=False)
+    config = training.configure(BASE, method="wpgd", eps=4.0, cost=cost)
+    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
+    cost.to_csv(tmp_path / "cost.csv")
+    entry, = read_plan(tmp_path / "config.json")[0]
+    assert from_spec(entry.config.cost, SimpleNamespace(classes=cost.classes)) == cost
+    assert entry.config.label == config.label

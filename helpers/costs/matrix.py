@@ -34,8 +34,8 @@ class CostMatrix:
     """
 
     def __init__(self, values, classes, *, name="custom", symmetric=True):
-        # A copy in which -0.0 is 0.0, so that equal costs have equal digests.
-        values, classes = np.asarray(values, dtype=np.float64) + 0.0, class_names(classes)
+        classes = class_names(classes)
+        values = _as_array(values, classes) + 0.0  # a copy in which -0.0 is 0.0, so that equal costs have equal digests
         _check(values, classes, symmetric)
         content = "\n".join(classes).encode() + values.astype("<f8").tobytes()
         normalized = values / values.max()
@@ -115,9 +115,11 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
     rows = [row for row in rows if any(row)]
-    if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
-        raise ValueError(f"{path} is no cost table: it needs a first row with the class names and, for each "
-                         "class, a row with its name and K numbers, all equally long.")
+    odd = [f" (row {number} has {len(row)} cells, the first one {len(rows[0])})" for number, row in enumerate(rows, 1)
+           if len(row) != len(rows[0])]
+    if len(rows) < 2 or odd:
+        raise ValueError(f"{path} is no cost table{''.join(odd[:1])}: it needs a first row with the class names and, "
+                         "for each class, a row with its name and K numbers, all equally long.")
     values = np.array([[_number(cell) for cell in row] for row in rows])
     if np.isnan(values[0]).any():
         labels = [row[0] for row in rows[1:]]
@@ -163,6 +165,21 @@ def _number(cell):
         return math.nan
 
 
+def _as_array(values, classes):
+    """The values as float64; of rows typed by hand the first that is too short or too long is named."""
+    rows = list(values) if isinstance(values, (list, tuple)) else []
+    lengths = [len(row) if isinstance(row, (list, tuple)) else len(classes) for row in rows]
+    for number, length in enumerate(lengths, 1):
+        if length != len(classes) and (len(rows) == len(classes) or len(set(lengths)) > 1):
+            of = f", of class {classes[number - 1]!r}," if len(rows) == len(classes) else ""
+            raise ValueError(f"Row {number} of the cost matrix{of} has {length} entries for {len(classes)} classes "
+                             f"({listing(classes)}). Give one cost for each, 0 for the class itself.")
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The cost matrix must be K rows of K numbers: {error}.") from None
+
+
 def _check(values, classes, symmetric):
     """Refuse what is no cost matrix, with the classes that are wrong."""
     if values.ndim != 2 or values.shape[0] != values.shape[1]:
@@ -179,8 +196,8 @@ def _check(values, classes, symmetric):
             (~np.isfinite(values), "has entries that are no finite numbers: replace NaN and inf by a cost"),
             (values < 0, "has negative entries: use a distance, 1 - similarity, say"),
             (np.diag(values.diagonal() != 0), "has a non-zero diagonal: being right costs nothing, set it to 0"),
-            (difference > tolerance, "is not symmetric: average it with its transpose, or pass symmetric=False if the "
-                                     "direction is meant")):
+            (difference > tolerance, "is not symmetric: average it with its transpose, or, if the direction is meant, "
+                                     "pass symmetric=False or write {'values': ..., 'symmetric': False}")):
         if bad.any():
             entries = ", ".join(f"{classes[i]} -> {classes[j]} = {values[i, j]:g}" for i, j in np.argwhere(bad)[:4])
             raise ValueError(f"The cost matrix {problem} ({entries}; {bad.sum()} in all).")

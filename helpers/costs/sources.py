@@ -1,5 +1,7 @@
 """Cost matrices by name: WordNet, linear boundaries, super-classes, the toy's; or a table of the reader's own."""
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +35,25 @@ def is_fitted(spec):
     return isinstance(spec, str) and spec in FITTED_SPECS
 
 
-def from_spec(spec, dataset):
+def from_spec(spec, dataset, symmetric=True):
     """The cost matrix that a specification names, rows and columns in the order of ``dataset.classes``.
 
     Parameters
     ----------
-    spec : str, Path, CostMatrix, DataFrame, array or nested list
+    spec : str, Path, CostMatrix, DataFrame, array, nested list or mapping
         - "wordnet:path", "wordnet:path_similarity", "wordnet:wup", "wordnet:lch": `wordnet_cost`;
         - "linear_boundary": `linear_boundary_cost` of the training images;
         - "superclass": 1 across CIFAR-10's animals and vehicles or CIFAR-100's 20 super-classes, 0.1 inside one;
         - "toy3": the 3 x 3 matrix of Sec. 3.4;
         - the path of a CSV file (see `read_csv`);
         - a CostMatrix, returned as it is (or, for a part of its classes, cut to them);
-        - a DataFrame with class names, or K rows of K numbers in the order of the classes.
+        - a DataFrame with class names, or K rows of K numbers in the order of the classes;
+        - pairs of classes, and what all others cost: ``{("cat", "dog"): 10, "default": 1}``, or as text, in a profile
+          say, ``{cat <-> dog: 10, default: 1}``; ``cat -> dog`` is the cost of a cat taken for a dog alone, and wins
+          over a pair of both directions;
+        - ``{"values": any of these, "symmetric": False}``, where C[i, j] and C[j, i] may differ.
     dataset : object with name, classes, x_train, y_train
+    symmetric : bool, as in `CostMatrix`, of a table or file
 
     Raises ValueError for what is unknown, does not suit the data or is no cost matrix, FileNotFoundError for a file.
     """
@@ -55,7 +62,13 @@ def from_spec(spec, dataset):
     if isinstance(spec, CostMatrix):
         return spec if spec.classes == classes else spec.select(classes)
     if hasattr(spec, "columns"):
-        return from_table(spec.to_numpy(), spec.index, spec.columns, classes)
+        return from_table(spec.to_numpy(), spec.index, spec.columns, classes, symmetric=symmetric)
+    if isinstance(spec, Mapping):
+        if "values" not in spec:
+            return from_pairs(spec, classes)
+        if set(spec) - {"values", "symmetric"} or not isinstance(spec.get("symmetric", True), bool):
+            raise ValueError(f'A cost with "values" may have "symmetric" beside, True or False, and no more: {spec!r}.')
+        return from_spec(spec["values"], dataset, spec.get("symmetric", True))
     if text == "toy3":
         return CostMatrix(TOY3, classes, name="toy3")
     if text == "linear_boundary":
@@ -71,11 +84,37 @@ def from_spec(spec, dataset):
         values = np.array([[0.1 if a == b else 1.0 for b in groups] for a in groups])
         return CostMatrix(values - np.diag(values.diagonal()), classes, name=text)
     if text.lower().endswith((".csv", ".tsv", ".txt")):
-        return read_csv(spec, classes)
-    if spec is None or np.ndim(spec) == 0:
+        return read_csv(spec, classes, symmetric=symmetric)
+    if isinstance(spec, str) or not hasattr(spec, "__len__"):
         raise ValueError(f"There is no cost matrix {spec!r}. Choose one of {', '.join(distances)}, linear_boundary, "
-                         "superclass, toy3, the path of a .csv file, or K rows of K numbers.")
-    return CostMatrix(spec, classes)
+                         "superclass, toy3, the path of a .csv file, K rows of K numbers, or a mapping of pairs.")
+    return CostMatrix(spec, classes, symmetric=symmetric)
+
+
+def from_pairs(pairs, classes):
+    """A CostMatrix from a mapping as `from_spec` describes it, asymmetric if an arrow says so; ValueError otherwise."""
+    both, one_way = {}, {}
+    for key, cost in pairs.items():
+        if key == "default":
+            continue
+        text = " <-> ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+        found = re.fullmatch(r"(.+?) *(<?->) *(.+)", text)
+        pair, given = (found.group(1, 3), one_way if found[2] == "->" else both) if found else ((), both)
+        if len(set(pair)) < 2 or not set(pair) <= set(classes):
+            raise ValueError(f"{key!r} is no pair of classes. Write ('cat', 'dog') or 'cat <-> dog', or 'cat -> dog' "
+                             "for cats taken for dogs alone, and 'default' for all others. Classes: "
+                             f"{listing(classes)}.")
+        if pair in given or (given is both and pair[::-1] in both):
+            raise ValueError(f"The pair {key!r} stands twice: write {' -> '.join(pair)!r} and "
+                             f"{' -> '.join(pair[::-1])!r} where each direction has a cost of its own.")
+        given[pair] = cost
+    known = {(name, name): 0 for name in classes} | both | {pair[::-1]: both[pair] for pair in both} | one_way
+    values = [[known.get((true, answer), pairs.get("default")) for answer in classes] for true in classes]
+    for true, row in zip(classes, values):
+        if None in row:
+            raise ValueError(f"The pairs give no cost to {true} -> {classes[row.index(None)]}: add it, or a 'default' "
+                             "for all that are left.")
+    return CostMatrix(values, classes, name="pairs", symmetric=not one_way)
 
 
 def linear_boundary_cost(images, labels, classes=None):

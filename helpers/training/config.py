@@ -144,6 +144,8 @@ def as_json(value):
         return f"{value.name}@{value.digest}"
     if isinstance(value, float) and math.isinf(value):
         return "inf"  # only lam may be
+    if isinstance(value, dict):  # a cost by pairs: a pair of classes as a text, as a key of JSON must be
+        value = {" <-> ".join(map(str, key)) if isinstance(key, tuple) else key: cost for key, cost in value.items()}
     # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
     return json.loads(json.dumps(value, default=lambda value: getattr(value, "tolist", lambda: str(value))()))
 

@@ -123,7 +123,7 @@ def read_plan(path):
     if Path(path).suffix == ".json":
         settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in FIELDS}
         if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
-            settings["cost"] = str(Path(path).with_name("cost.csv"))
+            settings["cost"] = {"values": str(Path(path).with_name("cost.csv")), "symmetric": False}
         return expand([settings], {}), {}
     profile, runs = profiles.read(profiles.find(path)), {}
     try:
