@@ -164,6 +164,29 @@ def mean_error_cost(cost, confusion):
     return share if share.ndim else float(share)
 
 
+class CostSensitive(torch.nn.Module):
+    """A trained model that decides by cost instead of by the largest logit: ``argmin_k sum_j softmax(z)_j C[j, k]``.
+
+    No training is needed (Karthik et al., "No cost likelihood manipulation at test time", ICLR 2021, call it CRM). It
+    returns the negative expected costs, (N, K), for logits; the attack that knows the rule is therefore PGD on
+    `losses.margin_loss`, which then raises ``risk[y] - min over j != y of risk[j]``.
+
+    Parameters
+    ----------
+    model : nn.Module, images -> logits (N, K)
+    cost : CostMatrix or (K, K) array, row the true class; scaled to a maximum of 1
+    """
+
+    def __init__(self, model, cost):
+        super().__init__()
+        self.model, values = model, as_cost(cost, len(cost))
+        self.register_buffer("cost", torch.tensor(values / values.max(), dtype=torch.float32))
+
+    def forward(self, x):
+        q = self.model(x).softmax(dim=1)
+        return -(q @ self.cost.to(q))
+
+
 def _placement(model, images):
     """The device and float type that the model's parameters ask for; float32 without parameters."""
     first = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None

@@ -4,12 +4,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torch import nn
 
+from helpers import attacks, losses, models
 from helpers import evaluation as ev
-from helpers import models
-from helpers.evaluation import Evaluation
+from helpers.costs import CostMatrix
+from helpers.evaluation import CostSensitive, Evaluation, evaluate
 
 
 class Brightest(nn.Module):
@@ -240,3 +242,61 @@ def test_cost_of_an_error_is_score_over_errors():
 def test_weighted_score_refuses_bad_matrices(cost, confusion, message):
     with pytest.raises(ValueError, match=message):
         ev.weighted_score(cost, confusion)
+
+
+# Deciding by the cost
+
+
+class Linear(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x.flatten(1))
+
+
+def linear(weight, bias):
+    model = Linear(len(weight[0]), len(weight), dtype=torch.float64)
+    model.weight.data[:], model.bias.data[:] = torch.tensor(weight), torch.tensor(bias)
+    return model
+
+
+def test_deciding_by_the_cost_takes_the_answer_of_least_expected_cost():
+    model = linear([[2.0, -1.0], [0.5, 3.0], [-1.0, 0.5]], [0.1, -1.0, 0.7])
+    cost = CostMatrix([[0, 1, 8], [2, 0, 1], [1, 4, 0]], ("a", "b", "c"), symmetric=False)
+    x = torch.rand(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    by_hand = [min(range(3), key=lambda k, q=q: sum(q[j] * cost.values[j, k] for j in range(3)))
+               for q in softmax(model(x).detach().numpy(), axis=1)]
+    decided = CostSensitive(model, cost)
+    assert evaluate(decided, x, by_hand, allow_absent=True).error == 0
+    assert evaluate(model, x, by_hand, allow_absent=True).error > 10
+    # Where every error costs the same, the rule changes nothing.
+    plain = CostSensitive(model, 1 - np.eye(3))
+    assert torch.equal(plain(x).argmax(1), model(x).argmax(1))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_attack_on_two_classes_that_knows_the_rule_reaches_the_closed_form(norm):
+    model = linear([[1.0, -2.0, 0.5], [-0.5, 1.0, 1.5]], [0.2, 0.0])
+    decided = CostSensitive(model, CostMatrix([[0, 1], [5, 0]], ("a", "b"), symmetric=False))
+    x, y, eps = torch.full((1, 3), 0.5, dtype=torch.float64), torch.tensor([0]), 0.1
+    found = attacks.pgd(decided, x, y, losses.margin_loss, eps=eps, step_size=0.05, steps=20, norm=norm)
+    w = torch.tensor([-1.5, 3.0, 1.0], dtype=torch.float64)  # of z_1 - z_0
+    gap = (w @ x[0]).item() - 0.2 + eps * (w.abs().sum() if norm == "linf" else w.norm()).item()
+    q1 = 1 / (1 + np.exp(-gap))
+    risk = np.array([q1 * 1.0, (1 - q1) * 0.2])  # of the answers a and b; costs are scaled to 1
+    assert losses.margin_loss(decided(found), y).item() == pytest.approx(risk[0] - risk[1], abs=1e-6)
+    assert decided(found).argmax() == int(gap > np.log(1 / 5))  # b, once q_1 * 5 > q_0 * 1
+
+
+def test_the_attack_that_knows_the_rule_finds_what_enumeration_finds():
+    model = linear([[6.0, -3.0], [-2.0, 5.0], [-3.0, -4.0]], [0.0, -1.0, 2.0])
+    cost = np.array([[0, 1, 10], [1, 0, 1], [2, 1, 0.0]])
+    decided = CostSensitive(model, cost)
+    x, y, eps = torch.tensor([[0.5, 0.4], [0.3, 0.6], [0.4, 0.3]], dtype=torch.float64), torch.tensor([0, 1, 2]), 0.1
+    found = attacks.pgd(decided, x, y, losses.margin_loss, eps=eps, step_size=0.02, steps=40, restarts=4,
+                        generator=torch.Generator().manual_seed(0))
+    steps = torch.linspace(-eps, eps, 101, dtype=torch.float64)
+    for one, label, image in zip(x, y, found):
+        points = one + torch.cartesian_prod(steps, steps)
+        risk = model(points).softmax(1).detach().numpy() @ cost / 10
+        highest = (risk[:, label] - np.delete(risk, label, axis=1).min(axis=1)).max()
+        reached = losses.margin_loss(decided(image[None]), label[None]).item()
+        assert reached == pytest.approx(highest, abs=1e-3)
