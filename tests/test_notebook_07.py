@@ -15,7 +15,8 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "07_your_cost_mat
 def page():
     """The imports and functions of the notebook, and what they read."""
     names = {"p": 1.0, "lam": 10.0, "dataset": SimpleNamespace(name="mine", classes=("a", "b", "c")), "shown": []}
-    names |= {"display": names["shown"].append, "cost": CostMatrix([[0, 1, 2], [1, 0, 3], [2, 3, 0]], "abc")}
+    names |= {"PGD": "PGD", "display": names["shown"].append,
+              "cost": CostMatrix([[0, 1, 2], [1, 0, 3], [2, 3, 0]], ("a", "b", "c"))}
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
         if cell.cell_type == "code":
             kept = [node for node in ast.parse(cell.source).body
