@@ -30,7 +30,7 @@ def figures(results):
     captions, found = paper.values()["figures"], {}
     for path in sorted((results / "figures").glob("*.png")):
         numbers = next((results / "figures").glob(f"{path.stem}.csv*"), None)
-        titles = pd.read_csv(numbers, nrows=1).get("title", []) if numbers else []
+        titles = pd.read_csv(numbers, nrows=1, dtype=str, keep_default_na=False).get("title", []) if numbers else []
         title = "".join(titles) or captions.get(path.stem, {}).get("caption", "")
         found[path.stem] = {"name": path.stem, "label": label(path.stem), "file": f"figures/{path.name}",
                             "title": title, "alt": f"{label(path.stem)}: {title}"}
