@@ -18,7 +18,7 @@ import pandas as pd
 from helpers import claims as verdicts
 from helpers.files import write_atomic
 from helpers.intervals import merge, split
-from helpers.provenance import provenance
+from helpers.provenance import commit, provenance
 
 PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
@@ -36,6 +36,7 @@ class Results:
         self.folder = Path(root) / profile
         self._compared = {}
         self._start = time.perf_counter()
+        commit()  # asked now: one that is made while the notebook runs did not make its numbers
 
     def beside(self, frame, name, title=""):
         """Keep the numbers of a figure, and return them with those of the committed reference run below.

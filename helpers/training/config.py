@@ -129,6 +129,11 @@ class TrainConfig:
         words += [f"{item.name}={getattr(self, item.name)}" for item in self._named() if item.metadata.get("later")]
         return " ".join([*words, f"seed={self.seed}"])
 
+    @property
+    def passes(self):
+        """Passes through the network that training spends on an image: 2 k + 3 with k attack steps, 3 without."""
+        return 3 if self.method == "ce" else 2 * self.steps + 3
+
     def to_dict(self):
         """The fields that name a run, JSON-able; a cost object is represented by its name and digest."""
         return {item.name: as_json(getattr(self, item.name)) for item in self._named()}

@@ -35,6 +35,5 @@ def worthwhile(run, device):
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = models.build(config.network, dataset.num_classes, dataset.in_channels)
         model(torch.zeros(1, *dataset.x_train.shape[1:]))
-    passes = 3 if config.method == "ce" else 2 * config.steps + 3
-    work = len(run.parts.train) * config.epochs * passes * counter.get_total_flops()
+    work = len(run.parts.train) * config.epochs * config.passes * counter.get_total_flops()
     return work > {"bf16": 2e16, "float32": 2e15}[config.precision]

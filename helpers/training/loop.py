@@ -15,7 +15,7 @@ from helpers import attacks, data, losses
 from helpers.allocator import keep_freed_memory
 from helpers.evaluation import evaluate
 from helpers.files import write_atomic
-from helpers.provenance import provenance
+from helpers.provenance import commit, provenance
 from helpers.training.launch import new_accelerator, worthwhile
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
@@ -54,6 +54,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     if finished(run.folder):
         run.read(accelerator.device)
     else:
+        commit()  # asked now: one that is made while this trains did not train it
         trainer = Trainer(run, accelerator, compile)
         bar = Progress(run, trainer.epoch, progress)
         while trainer.epoch < config.epochs:

@@ -217,5 +217,5 @@ def _seconds(run, attack):
     if isinstance(attack, AutoAttack):
         passes = 2 * attack.steps * (1 + 2 * MOST_TARGETS) + attack.queries
     config, metrics = run.config, run.metrics
-    trained = metrics["train_images"] * metrics["epochs"] * (3 if config.method == "ce" else 2 * config.steps + 3)
+    trained = metrics["train_images"] * metrics["epochs"] * config.passes
     return (6 if config.precision == "bf16" else 1.5) * metrics["seconds"] / max(trained, 1) * passes
