@@ -8,12 +8,12 @@ import numpy as np
 import pandas
 import pytest
 
-from helpers import attacks, costs, evaluation, paper, results, training
+from helpers import attacks, costs, evaluation, results, training
 from helpers.evaluation import Evaluation
-from helpers.paper import table3_readings
 from helpers.training import plan
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+COMMITTED = NOTEBOOKS.parent / "results" / "quick"
 CLASSES = ("a", "b", "c")
 METRICS = {"one": costs.CostMatrix([[0, 1, 4], [1, 0, 2], [4, 2, 0]], CLASSES, name="one"),
            "other": costs.CostMatrix([[0, 1, 1], [1, 0, 5], [1, 5, 0]], CLASSES, name="other")}
@@ -200,36 +200,37 @@ def test_the_mean_costs_that_are_implied_reproduce_the_printed_scores(appendix):
 
 # --- the readings of the printed numbers ---
 
-def verdicts(monkeypatch, *rows):
-    table = pandas.DataFrame([{"dataset": "cifar10", "network": "W-16-10", "p": p, "AE": error, "S": score}
-                              for p, error, score in rows])
-    monkeypatch.setattr(paper, "printed", lambda name: table)
-    return table3_readings.readings(["cifar10"]).set_index(["metric", "C", "M", "sign", "attack"]).verdict
+def verdict(appendix, *rows, metric="path", norm="rows sum to 1", sign="as printed"):
+    table = pandas.DataFrame(rows, columns=["p", "AE", "S"])
+    cost = costs.wordnet_cost("cifar10", distance=metric)
+    spread = appendix.ErrorCosts(*np.transpose([appendix.error_costs(cost.normalized)] * len(table)))
+    return appendix.reading(table, spread, appendix.NORMS[norm](10), appendix.SIGNS[sign], "that of AE")[0]
 
 
-def test_readings_accept_what_a_metric_gives_and_refuse_the_rest(monkeypatch):
-    key = ("path", "largest 1", "rows sum to 1", "as printed", "that of AE")
+def test_readings_accept_what_a_metric_gives_and_refuse_the_rest(appendix):
     # 10 classes: 40 % errors at a mean cost of 0.5 and of 0.4 give S = 2.0 and 1.6.
-    assert verdicts(monkeypatch, (0.0, 40.0, 0.0), (10.0, 40.0, -0.4))[key] == "possible"
+    assert verdict(appendix, (0.0, 40.0, 0.0), (10.0, 40.0, -0.4)) == "possible"
     # A fall by more than K * AE * the largest cost needs no metric to be refused.
-    found = verdicts(monkeypatch, (0.0, 40.0, 0.0), (10.0, 40.0, -4.1))
-    assert found[key] == "impossible"
-    assert found["path_similarity", "largest 1", "rows sum to 1", "as printed", "that of AE"] == "impossible"
+    rows = (0.0, 40.0, 0.0), (10.0, 40.0, -4.1)
+    assert verdict(appendix, *rows) == verdict(appendix, *rows, metric="path_similarity") == "impossible"
     # The same with the sign turned: S rises by more than can be.
-    assert found["path", "largest 1", "rows sum to 1", "reversed", "that of AE"] == "impossible"
+    assert verdict(appendix, *rows, sign="reversed") == "impossible"
     # Counts of 10,000 images make 4.1 a trifle beside 4,000 errors.
-    assert found["path", "largest 1", "counts", "as printed", "that of AE"] == "by chance"
+    assert verdict(appendix, *rows, norm="counts") == "by chance"
 
 
-def test_a_low_contrast_metric_cannot_give_a_large_fall(monkeypatch):
+def test_a_low_contrast_metric_cannot_give_a_large_fall(appendix):
     # At equal AE, S can fall by no more than K * AE * (average - nearest): 4 * (0.945 - 0.823) = 0.49.
-    for fall, verdict in ((0.45, "possible"), (0.55, "if distant"), (1.3, "impossible")):
-        found = verdicts(monkeypatch, (0.0, 40.0, 0.0), (10.0, 40.0, -fall))
-        assert found["path_similarity", "largest 1", "rows sum to 1", "as printed", "that of AE"] == verdict
+    for fall, expected in ((0.45, "possible"), (0.55, "if distant"), (1.3, "impossible")):
+        rows = (0.0, 40.0, 0.0), (10.0, 40.0, -fall)
+        assert verdict(appendix, *rows, metric="path_similarity") == expected
 
 
-def test_every_reading_of_both_data_sets_has_a_verdict():
-    frame = table3_readings.readings()
+def test_every_reading_of_both_data_sets_has_a_verdict(appendix):
+    frame = appendix.readings
     assert len(frame) == 2 * 4 * 3 * 4 * 2 * 2 and frame.verdict.notna().all()
-    spread = table3_readings.error_costs(costs.wordnet_cost("cifar10").normalized)
+    committed = pandas.read_csv(COMMITTED / "tables" / "table3_readings.csv")
+    written = pandas.read_csv(appendix.folder / "tables" / "table3_readings.csv")
+    pandas.testing.assert_frame_equal(written, committed, check_exact=True)
+    spread = appendix.error_costs(costs.wordnet_cost("cifar10").normalized)
     assert spread.lowest <= spread.nearest <= spread.average <= spread.farthest <= spread.highest == 1
