@@ -63,12 +63,15 @@ class AutoAttack:
         if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
             raise ValueError(f"AutoAttack needs at least 4 classes, not {classes}: attack it by PGD with restarts")
         shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
+        # The first square of Square, 0.8 of the pixels, must fit into an image that is none itself.
+        side, pixels = min(x.shape[2:]), x[0, 0].numel()
+        largest = 0.8 if side**2 == pixels else min(0.8, (side - 1) ** 2 / pixels)
         # torchattacks counts the classes, one more than the targets.
         targets = {"steps": self.steps, "n_classes": min(classes, MOST_TARGETS + 1)}
         return [torchattacks.APGD(model, loss="ce", steps=self.steps, **shared),
                 torchattacks.APGDT(model, **targets, **shared),
                 torchattacks.FAB(model, multi_targeted=True, **targets, **shared),
-                torchattacks.Square(model, n_queries=self.queries, **shared)]
+                torchattacks.Square(model, n_queries=self.queries, p_init=largest, **shared)]
 
     def _inside(self, found, x):
         """The image itself where rounding, or FAB, which looks for the nearest error, left the ball."""

@@ -84,7 +84,7 @@ def _bounds(holds_if):
 def table(claims):
     """Claims as a table to look at: long sentences wrapped, the verdict coloured.
 
-    Returns a pandas Styler, whose ``.data`` is the DataFrame.
+    Returns a DataFrame, which a notebook shows so; a copy of it, also a pickled one, is shown plainly.
     """
     import pandas as pd
     frame = pd.DataFrame([{**claim.as_dict(), "value": str(claim.interval)} for claim in claims], columns=COLUMNS)
@@ -93,4 +93,6 @@ def table(claims):
     style = frame.style.hide(axis="index").format(escape="html")
     style = style.set_properties(**{"text-align": "left", "vertical-align": "top", "white-space": "normal"})
     style = style.set_properties(subset=["value", "holds if"], **{"white-space": "nowrap"})
-    return style.map(lambda verdict: f"background-color: {SHADES[verdict]}; color: #111", subset=["verdict"])
+    style = style.map(lambda verdict: f"background-color: {SHADES[verdict]}; color: #111", subset=["verdict"])
+    frame._repr_html_ = style.to_html
+    return frame

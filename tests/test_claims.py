@@ -1,4 +1,6 @@
 """Verdicts follow from interval and threshold alone."""
+import pickle
+
 import pytest
 
 from helpers.claims import COLUMNS, Claim, table
@@ -77,8 +79,9 @@ def test_bad_claims_are_refused(arguments, word):
 def test_the_table_wraps_escapes_and_colours():
     made = Claim("c", "Sec. 3", "p < q & long " * 20, "x", Interval(0.5, 0.4, 0.6), "> 0")
     shown = table([made, claim(1, None, None, "> 2")])
-    assert list(shown.data["verdict"]) == ["holds", "fails"]
-    html = shown.to_html()
+    assert list(shown["verdict"]) == ["holds", "fails"]
+    html = shown._repr_html_()
     assert html.count("p &lt; q &amp; long") == 20 and "#cfe8d5" in html and "#f6d0c4" in html
     assert "0.5 [0.4, 0.6]" in html and "no interval" in html
-    assert list(table([]).data) == list(shown.data)
+    assert list(table([])) == list(shown)
+    assert pickle.loads(pickle.dumps(shown)).equals(shown)

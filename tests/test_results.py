@@ -114,7 +114,7 @@ def test_comparison_and_claims_replace_their_own_rows_and_keep_the_others(tmp_pa
         assert list(shown.ours) == [value / 3]
         old = Claim("c", "Sec. 3", "s", "x", (0.0, None, None), "> 2.5")
         verdicts = out.finish([old, Claim("c", "Sec. 3", "s", "x", (value, None, None), "> 2.5")])
-    assert list(verdicts.data.verdict) == ["holds"]
+    assert list(verdicts.verdict) == ["holds"]
     rows = pd.read_csv(tmp_path / "quick/paper_vs_ours.csv", dtype=str, keep_default_na=False)
     assert rows[["notebook", "quantity", "ours"]].to_numpy().tolist() == [
         ["02_gap", "rho", "1"], ["02_gap", "NE", ""], ["06_table3", "rho", "0.333333"], ["06_table3", "NE", ""]]
@@ -125,6 +125,16 @@ def test_comparison_and_claims_replace_their_own_rows_and_keep_the_others(tmp_pa
     assert (facts["profile"], facts["seed"]) == ("quick", 3) and facts["seconds"] >= 0 and facts["commit"]
     assert "numpy" in facts["versions"]
     assert not [path.name for path in (tmp_path / "quick").rglob(".*")]
+
+
+def test_a_table_that_excel_saved_is_no_other_version(tmp_path):
+    claim = Claim("c", "Sec. 3", "ε ist groß", "x", (1.0, 0.5, 2.0), "> 0")
+    Results("01_toy", "mine", tmp_path).finish([claim])
+    path = tmp_path / "mine/claims.csv"
+    path.write_text("\ufeff" + path.read_text(encoding="utf-8"), encoding="utf-8")  # "CSV UTF-8" begins so
+    Results("02_gap", "mine", tmp_path).finish([claim])
+    rows = pd.read_csv(path)
+    assert list(rows.notebook) == ["01_toy", "02_gap"] and set(rows.statement) == {"ε ist groß"}
 
 
 def test_a_file_of_another_version_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import time
 from functools import partial
 
 import torch
+from accelerate.utils import broadcast, gather_object
 
 from helpers import attacks, data, losses
 from helpers.allocator import keep_freed_memory
@@ -132,6 +133,7 @@ class Trainer:
     def run_epoch(self):
         """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
         began, config, total = time.perf_counter(), self.config, 0.0
+        broadcast(list(self.model.buffers()))  # each process moves statistics of its own; the first one's are kept
         self.model.train()
         order = torch.randperm(len(self.labels), generator=self.order)
         # Equally many for each process: one batch more in one of them would wait for the others for ever.
@@ -143,8 +145,8 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             total += self._step(data.to_float(images), self.labels[picked])
-        # Read once: reading it in every step would make every step wait.
-        loss = float(total) / len(parts)
+        # Read once: reading it in every step would make every step wait.  Of several processes, the mean.
+        loss = float(self.accelerator.reduce(total, "mean")) / len(parts)
         if not math.isfinite(loss):
             raise ValueError(f"{config.label}: training diverged in epoch {self.epoch + 1} (loss {loss}); "
                              f"lower lr = {config.lr}")
@@ -214,14 +216,16 @@ class Trainer:
     def save_checkpoint(self):
         """Write what resuming needs, so that a kill at any moment leaves the old or the new file whole."""
         folder, cost = self.run.folder, self.run.cost
-        if not self.accelerator.is_main_process or self.epoch == self.config.epochs:
+        if self.epoch == self.config.epochs:
+            return
+        noise = gather_object([self.noise.get_state()])  # each process has its own
+        if not self.accelerator.is_main_process:
             return
         if cost is not None and not (folder / "cost.csv").is_file():
             cost.to_csv(folder / "cost.csv")
         state = {"run": folder.name, "epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows,
                  "model": self.model.state_dict(), "average": self.average and self.average.state_dict(),
-                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(),
-                 "noise": self.noise.get_state()}
+                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(), "noise": noise}
         content = io.BytesIO()  # first: writing to a full disk, torch says "unexpected pos 64 vs 0"
         torch.save(state, content)
         write_atomic(folder / "checkpoint.pt", content.getbuffer())
@@ -254,7 +258,10 @@ class Trainer:
         if not shaped or not all(one.isfinite().all() for one in numbers):
             raise ValueError("its numbers are not finite, or of another network")
         self.order.set_state(saved["order"])
-        self.noise.set_state(saved["noise"])
+        # A process that is new keeps the noise of its own; a single tensor is of before several processes were told.
+        states = saved["noise"] if isinstance(saved["noise"], list) else [saved["noise"]]
+        for state in states[self.accelerator.process_index:][:1]:
+            self.noise.set_state(state)
         self.epoch, self.seconds, self.run.rows = epoch, float(saved["seconds"]), saved["rows"]
 
     def finish(self):

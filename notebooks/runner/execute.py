@@ -52,6 +52,9 @@ def run(options, results, parameters, repo):
         os.environ["WPGD_STATUS"] = str(Path(folder) / "status.json")  # where training tells how far it is
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the home folder
         os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # or each kernel prints a warning over the live line
+        for name in ("WPGD_DATA", "WPGD_RUNS", "NLTK_DATA"):  # the kernels work in notebooks/, the reader elsewhere
+            if os.environ.get(name):
+                os.environ[name] = os.pathsep.join(map(os.path.abspath, os.environ[name].split(os.pathsep)))
         logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
         for number, source in enumerate(options.notebooks, start=1):
             if not options.keep_going and any(status == "failed" for status, _ in outcomes.values()):
