@@ -32,25 +32,13 @@ def _logits(model, points):
     """The float64 logits of (N, 2) points as an (N, K) array."""
     with torch.no_grad():
         logits = model(torch.as_tensor(points, dtype=torch.float64))
-    if logits.ndim != 2 or len(logits) != len(points) or logits.shape[1] < 2:
-        raise ValueError(f"the model must map (N, 2) points to (N, K) logits, got {tuple(logits.shape)}.")
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite on the unit square; did the training diverge?")
     return logits.double().cpu().numpy()
 
 
-def _as_points(points):
-    """(N, 2) float64 points, checked to lie in the unit square."""
-    points = as_images(points)
-    if points.shape[1:] != (2,) or not points.dtype.is_floating_point:
-        raise ValueError(f"points must be floats of shape (N, 2), got {points.dtype} {tuple(points.shape)}.")
-    return points.detach().cpu().double().numpy()
-
-
 def decision_grid(model, resolution=200):
-    """The `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square, resolution >= 2."""
-    if resolution < 2:
-        raise ValueError(f"resolution must be at least 2, got {resolution}.")
+    """The `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square."""
     axis = np.linspace(0.0, 1.0, resolution)
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     logits = _logits(_exact(model), points).reshape(resolution, resolution, -1)
@@ -66,13 +54,11 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
     Parameters
     ----------
     model : callable, (N, 2) points in the unit square -> (N, K) logits
-    pair : (int, int)
+    pair : two classes; a ValueError for others
     resolution : int, points a side of the grid; not used with `grid`, a DecisionGrid
 
-    Returns
-    -------
-    list of (n, 2) float64 arrays, n >= 2, (x, y) a row
-        Each a connected piece; a closed one ends where it starts. Empty if the classes do not meet in the square.
+    Returns (n, 2) float64 arrays, n >= 2, (x, y) a row: connected pieces, a closed one ends where it starts. None of
+    them if the classes do not meet in the square.
     """
     from contourpy import contour_generator
 
@@ -158,16 +144,14 @@ def _thin(line, spacing):
     for k in range(1, len(line)):
         if np.linalg.norm(line[k] - line[kept[-1]]) >= spacing:
             kept.append(k)
-    if kept[-1] != len(line) - 1:
-        # The last chord would be too short to have a reliable direction: merge it with the one before.
+    if kept[-1] != len(line) - 1:  # so short a last chord has no reliable direction: merge it
         kept = [*(kept[:-1] or kept), len(line) - 1]
     return line[kept]
 
 
 def distance(points, segments):
     """The Euclidean distance of each of (N, 2) points to a pair's boundary, (N,); infinite without one."""
-    points = _as_points(points)
-    nearest = np.full(len(points), np.inf)
+    points, nearest = np.asarray(points), np.full(len(points), np.inf)
     for line in segments:
         start, step = line[:-1], np.diff(line, axis=0)
         offset = points[:, None] - start
@@ -177,65 +161,51 @@ def distance(points, segments):
     return nearest
 
 
-def gradient_alignment(model, points, labels, pair, towards="mean"):
-    """The mean |cos| between the gradient of z_i - z_j and the direction from one class to the other, in [0, 1].
+def gradient_alignment(model, one, two, pair):
+    """The mean |cos| between the gradient of z_i - z_j and "the vector which connect two classes" (Sec. 3.4).
 
-    Sec. 3.4: after robust training "gradients are more aligned to the vector which connect two classes".
-
-    Parameters
-    ----------
-    model : callable, (N, 2) points in the unit square -> (N, K) logits
-    points, labels : (N, 2) floats and (N,) integers; the gradients are taken at the points of the two classes, and
-        those that vanish have no direction and are left out (NaN if all do)
-    pair : (int, int); a ValueError where a class has no point or both have the same mean
-    towards : "mean" or "nearest", two readings of "the vector": between the means of the classes, or from each point
-        to the nearest point of the other class
+    `one` and `two`, (n, 2) and (m, 2), are the points of the classes `pair` = (i, j), where the gradients are taken;
+    those that vanish have no direction and are left out. Two readings of "the vector" give two numbers in [0, 1], NaN
+    without a direction: between the means of the classes, and from each point to the nearest of the other class.
     """
-    if towards not in ("mean", "nearest"):
-        raise ValueError(f'towards must be "mean" or "nearest", got {towards!r}.')
-    points = _as_points(points)
-    labels = as_labels(labels, len(points)).numpy(force=True)
-    i, j = sorted(pair)
-    one, two = points[labels == i], points[labels == j]
-    if not (len(one) and len(two)):
-        raise ValueError(f"class {i} or {j} has no point, so there is no direction between them.")
-    if towards == "mean":
-        directions = np.tile(one.mean(axis=0) - two.mean(axis=0), (len(one) + len(two), 1))
-        if not directions.any():
-            raise ValueError(f"classes {i} and {j} have the same mean, so there is no direction between them.")
-    else:
-        gaps = np.linalg.norm(one[:, None] - two, axis=2)
-        directions = np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
-    model = _exact(model)
+    between_means = np.tile(one.mean(axis=0) - two.mean(axis=0), (len(one) + len(two), 1))
+    gaps = np.linalg.norm(one[:, None] - two, axis=2)
+    to_nearest = np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
     x = torch.tensor(np.concatenate([one, two]), requires_grad=True)
     with torch.enable_grad():
-        logits = model(x)
-        (gradient,) = torch.autograd.grad((logits[:, i] - logits[:, j]).sum(), x)
-    gradient = gradient.numpy()
-    sizes = np.linalg.norm(gradient, axis=1) * np.linalg.norm(directions, axis=1)
-    moving = sizes > 0
-    cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
-    return float(cosines.mean()) if moving.any() else float("nan")
+        logits = _exact(model)(x)
+        (gradient,) = torch.autograd.grad((logits[:, pair[0]] - logits[:, pair[1]]).sum(), x)
+    gradient, found = gradient.numpy(), []
+    for directions in (between_means, to_nearest):
+        sizes = np.linalg.norm(gradient, axis=1) * np.linalg.norm(directions, axis=1)
+        moving = sizes > 0
+        cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
+        found.append(float(cosines.mean()) if moving.any() else float("nan"))
+    return tuple(found)
 
 
 def measure_boundaries(model, points, labels, resolution=200):
     """The boundary of every pair of classes in numbers (behind Fig. 8 and 9), a DataFrame with a row a pair.
 
-    Columns: first, second (class indices), length, curvature, mean_distance and min_distance of the points of both
-    classes to the boundary, alignment and local_alignment (`gradient_alignment` towards the mean and the nearest
-    point). Without a boundary: length 0, curvature NaN, distances infinite.
+    `points` are (N, 2) floats in the unit square, `labels` (N,) integers, each class at least once. Columns: first,
+    second (class indices), length, curvature, mean_distance and min_distance of the points of both classes to the
+    boundary, alignment and local_alignment (the two of `gradient_alignment`). Without a boundary: length 0, curvature
+    NaN, distances infinite.
     """
     import pandas as pd
 
-    grid = decision_grid(model, resolution)
-    points = _as_points(points)
+    grid, points = decision_grid(model, resolution), as_images(points).detach().cpu().double().numpy()
+    if points.shape[1:] != (2,):
+        raise ValueError(f"points must have shape (N, 2), got {points.shape}.")
     labels = as_labels(labels, len(points), grid.logits.shape[-1]).numpy(force=True)
     rows = []
     for pair in combinations(range(grid.logits.shape[-1]), 2):
-        segments = boundary_segments(model, pair, grid=grid)
+        segments, (one, two) = boundary_segments(model, pair, grid=grid), (points[labels == k] for k in pair)
+        if not (len(one) and len(two)):
+            raise ValueError(f"class {pair[0]} or {pair[1]} has no point: give at least one of each class.")
         away = distance(points[np.isin(labels, pair)], segments)
+        means, nearest = gradient_alignment(model, one, two, pair)
         rows.append({"first": pair[0], "second": pair[1], "length": length(segments), "curvature": curvature(segments),
-                     "mean_distance": away.mean(), "min_distance": away.min(),
-                     "alignment": gradient_alignment(model, points, labels, pair),
-                     "local_alignment": gradient_alignment(model, points, labels, pair, towards="nearest")})
+                     "mean_distance": away.mean(), "min_distance": away.min(), "alignment": means,
+                     "local_alignment": nearest})
     return pd.DataFrame(rows)

@@ -13,7 +13,6 @@ from PIL import Image
 from support import write_npz
 
 from helpers import data
-from helpers.data import torchvision_compat
 
 load = importlib.import_module("helpers.data.load")  # `helpers.data.load` is the function of that module
 
@@ -305,18 +304,18 @@ class Declared:
 def declared(monkeypatch):
     Declared.schemas = []
     monkeypatch.setattr(torch.library, "Library", Declared)
-    monkeypatch.setattr(torchvision_compat, "_LIBRARIES", [])
+    monkeypatch.setattr(load, "_LIBRARIES", [])
     return Declared.schemas
 
 
 def test_torchvision_imports_here():
-    assert hasattr(torchvision_compat.torchvision_datasets(), "CIFAR10")
+    assert hasattr(load.torchvision_datasets(), "CIFAR10")
 
 
 def test_nothing_is_declared_where_torchvision_imports_by_itself(monkeypatch, declared):
     monkeypatch.setattr(importlib, "import_module", lambda name: name)
-    assert torchvision_compat.torchvision_datasets() == "torchvision.datasets"
-    assert not declared and not torchvision_compat._LIBRARIES
+    assert load.torchvision_datasets() == "torchvision.datasets"
+    assert not declared and not load._LIBRARIES
 
 
 def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch, declared):
@@ -332,8 +331,8 @@ def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch, dec
         return name
 
     monkeypatch.setattr(importlib, "import_module", import_module)
-    assert torchvision_compat.torchvision_datasets() == "torchvision.datasets"
-    assert declared == ["nms", "qnms"] and len(torchvision_compat._LIBRARIES) == 1
+    assert load.torchvision_datasets() == "torchvision.datasets"
+    assert declared == ["nms", "qnms"] and len(load._LIBRARIES) == 1
 
 
 def test_other_failures_of_torchvision_are_passed_on(monkeypatch, declared):
@@ -342,5 +341,5 @@ def test_other_failures_of_torchvision_are_passed_on(monkeypatch, declared):
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(RuntimeError, match="something else"):
-        torchvision_compat.torchvision_datasets()
+        load.torchvision_datasets()
     assert not declared

