@@ -25,7 +25,7 @@ class Claim:
     id : str, unique within a notebook; source : str, where the paper says it ("Sec. 3.3, Fig. 7"); statement : str
     statistic : str, what was measured, with its unit
     interval : Interval, or (value, low, high), over seeds or test images
-        Both ends None or NaN: a point value.  Value None or NaN: not measurable.
+        Both ends None or NaN: a point value.  Value None, NaN or infinite: not measurable.
     holds_if : ``"> 0"``, ``">= 0.5"``, ``"< 0"``, ``"<= 3"`` or ``"in [45, 55]"``
     remark : str, what a reader of the verdict must know and the interval does not say; it decides nothing
 
@@ -48,7 +48,7 @@ class Claim:
     def verdict(self):
         """"holds" or "fails" where the whole interval lies on one side, "inconclusive", or "not measurable"."""
         value, low, high = self.interval
-        if math.isnan(value):
+        if not math.isfinite(value):
             return "not measurable"
         low, high = (value, value) if math.isnan(low) else (low, high)
         start, stop, strict = _bounds(self.holds_if)

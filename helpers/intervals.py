@@ -201,14 +201,15 @@ def wider(first, second):
 def tau(values):
     """Kendall's tau of M values, or of M arrays (S,), with their order: 1 if each is above all before it.
 
-    One model that failed to train does not decide it, as it would a slope. A tie counts 0. NaN for fewer than three
-    values: two have a difference, not an order.
+    One model that failed to train does not decide it, as it would a slope. A tie counts 0. NaN where all tie, and for
+    fewer than three values: two have a difference, not an order.
     """
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 3:
         return np.full(values.shape[1:], np.nan)
     earlier, later = np.triu_indices(len(values), 1)
-    return np.sign(values[later] - values[earlier]).mean(axis=0)
+    signs = np.sign(values[later] - values[earlier])
+    return np.where((signs == 0).all(axis=0), np.nan, signs.mean(axis=0))
 
 
 def rho(gap, cost, diagonal=False):

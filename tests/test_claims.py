@@ -62,6 +62,7 @@ def test_nan_is_not_measurable():
     for value in (float("nan"), None):
         made = claim(value, None, None, "> 0")
         assert (made.verdict, made.note) == ("not measurable", "")
+    assert claim(float("inf"), 1, float("inf"), "> 0").verdict == "not measurable"
 
 
 @pytest.mark.parametrize(("arguments", "word"), [

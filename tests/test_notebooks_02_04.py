@@ -14,8 +14,8 @@ from scipy.stats import entropy
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers import costs
-from helpers.evaluation import Evaluation
+from helpers import costs, training
+from helpers.evaluation import Evaluation, evaluate_run
 from helpers.intervals import Interval, rho
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -270,3 +270,30 @@ def test_an_image_is_drawn_for_both_networks_at_once():
     value, low, high = interval(np.mean, first)
     assert low < value == first.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * first.std() / 300**0.5, rel=0.1)
+
+
+def test_what_no_image_can_tell_is_not_measurable():
+    interval = functions("04", seed=0).interval
+    assert all(np.isnan(list(interval(np.mean, np.array(some)))).all() for some in ([], [1.0]))
+
+
+def test_a_collapsed_network_is_drawn_as_one_point():
+    """t-SNE divides by the spread of the features, and its tree then recurs until the kernel dies."""
+    chosen, labels = np.arange(60), np.arange(60) % 3
+    cells = {"CE": pd.Series([Interval(0.0), Interval(33.3)])}
+    book = functions("04", features={"CE": np.ones((60, 8))}, labels=labels, clusters=cells, seed=0,
+                     kinds={"CE": "standard"}, true_class=pd.Series(labels.astype(str)))
+    points = book.tsne("CE", chosen)
+    assert len(points) == 60 and not points[["x", "y"]].to_numpy().any()
+    book = functions("04")
+    assert np.isfinite(book.clustering(np.ones((60, 8)), labels)[0]).all()
+
+
+def test_images_are_labelled_in_the_order_of_the_runs_own_classes(stripes, tmp_path):
+    """The classes of a config may stand in another order than those of its data set, or be some of them."""
+    recipe = {"data": "stripes", "network": "W-10-1", "epochs": 6, "lr": 0.1, "batch_size": 16, "val_size": 8,
+              "val_images": 8, "classes": ["c2", "c0"]}
+    run = training.train(training.configure(recipe), data_root=stripes, store=tmp_path, progress=False)
+    table = functions("04", networks={"CE": run}, dataset=run.dataset).answers("CE")
+    wrong = 100 * (table["answer"] != table["class"]).mean()
+    assert wrong == evaluate_run(run).error < 40 and set(table["class"]) == {"c2", "c0"}

@@ -7,6 +7,7 @@ from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
 
 import helpers.data
 import helpers.profiles
+from helpers.training import expand
 from runner import cli, profiles
 from runner.__main__ import main
 
@@ -138,6 +139,13 @@ def test_name_of_another_profile_is_refused(repo):
     write_profile(repo, "name: quick")
     with pytest.raises(ValueError, match="overwrite"):
         load(repo, "name: quick", "copy")
+
+
+def test_what_a_profile_says_of_all_models_reaches_each_that_says_nothing_else(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: smoke\nrecipe: {eps: 8.0, seed: 7}\n")
+    given = profiles.load(cli.parse(["--profile", str(tmp_path / "mine.yaml")]))[2]["04_entropy"]
+    configs = [entry.config for entry in expand(given["models"], given["recipe"])]
+    assert [(one.method, one.eps, one.seed) for one in configs] == [("ce", 0.0, 7), ("pgd", 8.0, 7)]
 
 
 def test_a_profile_may_lie_elsewhere(tmp_path):
