@@ -20,7 +20,7 @@ from helpers.checks import as_labels
 from helpers.files import write_atomic
 
 EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
-_NOT_HASHED = ("batch_size", "error", "seconds", "torch")
+_NOT_HASHED = ("batch_size", "error", "seconds", "source", "torch")
 _scalar = operator.methodcaller("item")  # of NumPy and torch, whose numbers JSON does not know
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -108,9 +108,11 @@ def weights_fingerprint(model):
 
 
 def find(folder, about, labels):
-    """The answer kept in a run's folder under a description, None if none is readable and of these labels."""
-    answers = (answer for _, answer in _read(_path(folder, about)))
-    return next((answer for answer in answers if np.array_equal(answer.labels, labels.cpu().numpy())), None)
+    """The answer kept in a run's folder under a description, and the digest of the source that gave it (None: from
+    before there were digests); None if no answer is readable and of these labels.
+    """
+    return next(((answer, said.get("source")) for said, answer in _read(_path(folder, about))
+                 if np.array_equal(answer.labels, labels.cpu().numpy())), None)
 
 
 def keep(folder, about, evaluation):

@@ -3,6 +3,7 @@
 `evaluate` measures any model; `evaluate_run` measures a trained run and keeps the answer beside it.
 """
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
 from helpers.attacks import in_format_of
 from helpers.checks import as_confusion, as_cost, as_images, as_labels
+from helpers.provenance import OtherSourceWarning, same_source, source_digest
 
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
 
@@ -50,8 +52,9 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     """Evaluate `run.model` on a split of `run.dataset`, or find the answer of an earlier call beside the run.
 
     An answer's key hashes the attack's `describe()`, the split, the limit, the images and labels, and the model's
-    weights, so that a changed model or data set is evaluated afresh. A damaged file too. The batch size is not
-    hashed: a machine may choose its own. `seconds` are those of the original computation.
+    weights, so that a changed model or data set is evaluated afresh; so is what is damaged, or was answered by other
+    source than today's (`helpers.provenance.same_source`). The batch size is not hashed: a machine may choose its own.
+    `seconds` are those of the original computation.
 
     Parameters and errors as `evaluate`, but for:
     run : Run, with .model, .dataset (x_test, y_test), .validation (images, labels) and .folder; where
@@ -63,12 +66,15 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
-    is_kept = answers.is_described(attack)
+    is_kept, made_by = answers.is_described(attack), (run.model, attack, getattr(attack, "loss", None))
     about = {"version": EVALUATION_VERSION, "attack": attack.describe() if is_kept and attack is not None else None,
              "split": split, "limit": limit}
     if run.model is None:
         for exported, found in answers.kept(run.folder) if is_kept else []:
             if about.items() <= exported.items():
+                if not same_source(exported.get("source"), "evaluation", *made_by):
+                    warnings.warn(f"{Path(run.folder).name}: its answers were given by other code than today's, and "
+                                  "without weights it cannot be asked again", OtherSourceWarning, stacklevel=2)
                 return found
         asked = about if is_kept else "an attack without description"
         raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer "
@@ -78,12 +84,14 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     images, labels = torch.as_tensor(images)[chosen], torch.as_tensor(labels)[chosen]
     if is_kept:
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
-        if found := answers.find(run.folder, about, labels):
+        found, source = answers.find(run.folder, about, labels) or (None, None)
+        if found and same_source(source, "evaluation", *made_by):
             return found
     size = _batch_size(run.model, images, attack, batch_size)
     found = evaluate(run.model, images, labels, attack, batch_size=size, allow_absent=allow_absent)
     if is_kept:
-        answers.keep(run.folder, {**about, "batch_size": size}, found)
+        about |= {"batch_size": size, "source": source_digest("evaluation", *made_by)}
+        answers.keep(run.folder, about, found)
     return found
 
 

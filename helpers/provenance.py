@@ -1,5 +1,8 @@
-"""Where a number comes from: commit, device, versions."""
+"""Where a number comes from: commit, device, versions, and a digest of the source that decides it."""
+import ast
 import datetime
+import hashlib
+import inspect
 import os
 import platform
 import subprocess
@@ -9,6 +12,16 @@ from pathlib import Path
 import torch
 
 PACKAGE = Path(__file__).resolve().parent
+# What decides the answers of a network under an attack, and the weights that a config trains.
+SOURCES = {"evaluation": ("losses.py", "attacks.py", "autoattack.py", "models.py", "evaluation.py"),
+           "training": ("losses.py", "attacks.py", "models.py", "data/dataset.py", "data/split.py", "data/augment.py",
+                        "training/loop.py")}
+# Digests of sources that give the same numbers, today's among them; "-" is what was before there were digests.
+EQUIVALENT = PACKAGE / "equivalent_sources.txt"
+
+
+class OtherSourceWarning(UserWarning):
+    """A number was made by other code than today's, which may give another one."""
 
 
 def provenance(device=None):
@@ -48,3 +61,65 @@ def _git(root, *words):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=clean)
     return done.stdout.strip()
+
+
+def source_digest(kind, *parts):
+    """A digest of the source that decides a number: its syntax, without docstrings and comments.
+
+    It never names a run or an answer; it stands beside them, and `same_source` compares it when they are read.
+
+    Parameters
+    ----------
+    kind : "evaluation" or "training"
+    parts : objects that take part (an attack, a loss, a network); what is not of this package is digested as well
+
+    Returns
+    -------
+    str, 12 hexadecimal digits, and "+" with 12 more where there are parts of the caller's own
+    """
+    own = sorted({_source_of(part) for part in parts} - {""})
+    return _digest_of_files(kind) + (f"+{hashlib.sha256(''.join(own).encode()).hexdigest()[:12]}" if own else "")
+
+
+@cache
+def _digest_of_files(kind):
+    digest = hashlib.sha256()
+    for name in SOURCES[kind]:
+        digest.update(_syntax((PACKAGE / name).read_text(encoding="utf-8")).encode())
+    return digest.hexdigest()[:12]
+
+
+def _syntax(source):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        if documented and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def _source_of(part):
+    """The source of an object's class or function; "" for one of this package or of PyTorch, whose version is noted."""
+    made = part if inspect.isroutine(part) or inspect.isclass(part) else type(part)
+    if (getattr(made, "__module__", None) or "").split(".")[0] in ("helpers", "torch", "builtins", "functools"):
+        return ""
+    try:
+        return inspect.getsource(made)
+    except (OSError, TypeError):  # typed into a console
+        return repr(made)
+
+
+def same_source(digest, kind, *parts):
+    """Whether what the source with this digest made is what today's source makes: the same, or listed as equivalent.
+
+    Parameters
+    ----------
+    digest : str, of `source_digest`, or several joined by commas (of a run that was resumed); None: made before there
+        were digests
+    kind, parts : as in `source_digest`
+    """
+    today, _, own = source_digest(kind, *parts).partition("+")
+    listed = {line.split()[1] for line in EQUIVALENT.read_text().splitlines() if line.startswith(kind)}
+    alike = listed if today in listed else {today}
+    return all(base in alike and theirs == own
+               for base, _, theirs in (one.partition("+") for one in (digest or "-").split(",")))

@@ -18,13 +18,14 @@ import pandas as pd
 from helpers import claims as verdicts
 from helpers.files import write_atomic
 from helpers.intervals import merge, split
-from helpers.provenance import commit, provenance
+from helpers.provenance import SOURCES, commit, provenance, source_digest
 
 PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]
 DPI = 150
 LARGE = 5000  # rows above which a frame is compressed
+MADE = ("commit", "source", "threads", "device", "seconds")  # of a run, what its metrics repeat
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
 
 
@@ -34,9 +35,13 @@ class Results:
     def __init__(self, notebook, profile, root, seed=0):
         self.notebook, self.profile, self.seed = notebook, profile, seed
         self.folder = Path(root) / profile
-        self._compared = {}
+        self._compared, self._written = {}, set()
         self._start = time.perf_counter()
         commit()  # asked now: one that is made while the notebook runs did not make its numbers
+        self._metrics = self.folder / f"metrics/{notebook}.json"
+        if self._metrics.exists():  # until `finish`, what lies there is of two runs
+            earlier = {**json.loads(self._metrics.read_text()), "unfinished": True}
+            write_atomic(self._metrics, json.dumps(earlier, indent=1) + "\n")
 
     def beside(self, frame, name, title=""):
         """Keep the numbers of a figure, and return them with those of the committed reference run below.
@@ -66,7 +71,7 @@ class Results:
             for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
                 content = io.BytesIO()
                 fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
-                write_atomic(self.folder / f"figures/{name}.{kind}", content.getvalue())
+                self._put(f"figures/{name}.{kind}", content.getvalue())
         return fig
 
     def table(self, frame, name):
@@ -89,17 +94,23 @@ class Results:
         self._compared.update({row["quantity"]: row for row in frame.to_dict("records")})
         return frame
 
-    def finish(self, claims):
+    def finish(self, claims, runs=()):
         """Write metrics, claims.csv and paper_vs_ours.csv; returns the verdicts as a table to look at.
 
-        The notebook's earlier rows in both CSV files are replaced, those of other notebooks stay.
+        The notebook's earlier rows in both CSV files are replaced, those of other notebooks stay; its earlier files
+        that it did not write again are removed.  `runs` are those that the numbers are of.
         """
         claims = list({claim.id: claim for claim in claims}.values())
         installed = {found.name: found.version for found in importlib.metadata.distributions()}
-        facts = {**provenance(), "notebook": self.notebook, "profile": self.profile, "seed": self.seed,
-                 "seconds": round(time.perf_counter() - self._start, 1),
+        facts = {**provenance(), "source": {kind: source_digest(kind) for kind in SOURCES}, "notebook": self.notebook,
+                 "profile": self.profile, "seed": self.seed, "seconds": round(time.perf_counter() - self._start, 1),
                  "versions": {package: installed[package] for package in PACKAGES if package in installed}}
-        write_atomic(self.folder / f"metrics/{self.notebook}.json", json.dumps({"provenance": facts}, indent=1) + "\n")
+        made = {run.folder.name: {name: run.made.get(name) for name in MADE} for run in runs}
+        earlier = json.loads(self._metrics.read_text()).get("files", []) if self._metrics.exists() else []
+        for name in set(earlier) - self._written:
+            (self.folder / name).unlink(missing_ok=True)
+        metrics = {"provenance": facts, "runs": dict(sorted(made.items())), "files": sorted(self._written)}
+        write_atomic(self._metrics, json.dumps(metrics, indent=1) + "\n")
         self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
         self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
         return verdicts.table(claims)
@@ -110,7 +121,11 @@ class Results:
         content = io.BytesIO()  # without a name, which gzip would write down
         _rounded(split(frame)).to_csv(content, index=not numbered, float_format="%.6g", lineterminator="\n",
                                       compression=compression)
-        write_atomic(self.folder / name, content.getvalue())
+        self._put(name, content.getvalue())
+
+    def _put(self, name, content):
+        write_atomic(self.folder / name, content)
+        self._written.add(name)
 
     def _merge(self, name, rows, columns):
         """Replace the rows of this notebook in a CSV; the others stay as they are, to the letter."""

@@ -1,6 +1,7 @@
 """Results arrive on disk: rounded, merged, repeatable, whole; intervals come back as intervals."""
 import gzip
 import json
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -161,3 +162,28 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         files.write_atomic(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_files_that_a_later_run_does_not_write_are_removed_and_an_unfinished_one_is_told(tmp_path):
+    first = Results("08", "quick", tmp_path)
+    first.table(FRAME, "table3_autoattack")
+    first.table(FRAME, "table3")
+    first.finish([])
+    other = Results("06", "quick", tmp_path)
+    other.table(FRAME, "table2")
+    other.finish([])
+    metrics = tmp_path / "quick/metrics/08.json"
+    assert "unfinished" not in json.loads(metrics.read_text())
+    second = Results("08", "quick", tmp_path)
+    second.table(FRAME, "table3")
+    assert json.loads(metrics.read_text())["unfinished"] is True
+    second.finish([])
+    assert {file.name for file in (tmp_path / "quick/tables").iterdir()} == {"table2.csv", "table3.csv"}
+    assert json.loads(metrics.read_text())["files"] == ["tables/table3.csv"]
+
+
+def test_metrics_name_the_runs_behind_the_numbers(tmp_path):
+    run = SimpleNamespace(folder=tmp_path / "digits_CE-1", made={"commit": "abc", "source": "def", "threads": 2})
+    Results("02", "quick", tmp_path).finish([], [run])
+    said = json.loads((tmp_path / "quick/metrics/02.json").read_text())["runs"]["digits_CE-1"]
+    assert (said["commit"], said["source"], said["threads"]) == ("abc", "def", 2)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from helpers import answers, attacks, evaluation, files, training
 from helpers.autoattack import AutoAttack
 from helpers.costs import CostMatrix
-from helpers.training import export, loop, store
+from helpers.training import export, loop, manifest, store
 from helpers.training.__main__ import main
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "batch_size": 16, "val_size": 16,
@@ -142,18 +142,20 @@ def test_a_damaged_finished_run_is_a_sentence_with_the_file_and_the_remedy(run_i
         file.unlink()
     else:
         file.write_bytes(change(file.read_bytes()))
-    with pytest.raises(ValueError, match=r"is missing or damaged .* delete its folder") as error:
+    said = r"(is missing or damaged|is not what the manifest).* delete its folder"
+    with pytest.raises(ValueError, match=said) as error:
         run_it(epochs=1)
     assert str(file) in str(error.value) and "\n" not in str(error.value)
     if name == "weights.safetensors":
         for use in (training.load_model, lambda folder: export.export_run(folder, folder / "out", "float32")):
-            with pytest.raises(ValueError, match=r"weights.safetensors is missing or damaged"):
+            with pytest.raises(ValueError, match=r"weights.safetensors is not what the manifest.json beside it says"):
                 use(run.folder)
 
 
 def test_weights_of_another_network_are_not_taken(run_it):
     run = run_it(epochs=1)
     save_file({"stem.weight": torch.zeros(3)}, run.folder / "weights.safetensors")
+    manifest.seal(run.folder, None)
     with pytest.raises(ValueError, match=r"weights.safetensors is missing or damaged \(RuntimeError"):
         run_it(epochs=1)
 
@@ -167,9 +169,9 @@ def test_one_damaged_run_does_not_hide_the_others(run_it, content):
     (other / "config.json").write_text("")
     with pytest.warns(UserWarning, match=rf"left out: .*{bad.folder.name}.config.json is missing or damaged"):
         assert training.find(good.folder.parent) == [good.folder]
-    with pytest.raises(ValueError, match=r"config.json is missing or damaged"):
+    with pytest.raises(ValueError, match=r"config.json is (missing or damaged|not what the manifest)"):
         training.load_model(bad.folder)
-    with pytest.raises(ValueError, match=r"config.json is missing or damaged"):
+    with pytest.raises(ValueError, match=r"config.json is (missing or damaged|not what the manifest)"):
         export.restore_runs(good.folder.parent, good.folder.parent / "new")
 
 

@@ -291,7 +291,8 @@ def test_a_finished_run_loads_without_training(run_it, monkeypatch):
 def test_what_a_run_leaves_on_disk(run_it):
     run = run_it(TOY, method="wpgd", p=2.5, val_every=2, epochs=5)
     files = {path.name for path in run.folder.iterdir()}
-    assert files == {"config.json", "history.csv", "metrics.json", "provenance.json", "weights.safetensors", "cost.csv"}
+    assert files == {"config.json", "history.csv", "metrics.json", "provenance.json", "weights.safetensors", "cost.csv",
+                     "manifest.json"}
     assert list(run.history.columns) == ["epoch", "lr", "train_loss", "val_ne", "val_ae", "seconds"]
     assert run.history["epoch"].tolist() == [2, 4, 5]
     config = json.loads((run.folder / "config.json").read_text())

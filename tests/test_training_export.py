@@ -43,7 +43,7 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
     assert {folder.name for folder in out.iterdir()} == {folder.name for folder in store.iterdir()}
     ce, wpgd = sorted(out.iterdir())
     names = {"config.json", "history.csv", "metrics.json", "provenance.json", "confusions.json", "answers.npz",
-             "weights.safetensors"}
+             "weights.safetensors", "manifest.json"}
     assert {file.name for file in ce.iterdir()} == names
     assert {file.name for file in wpgd.iterdir()} == names | {"cost.csv"}
     for name in ("config.json", "history.csv", "metrics.json", "provenance.json"):

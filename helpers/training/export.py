@@ -1,6 +1,6 @@
 """Finished runs as small files, to commit or to bring home, and back into a store.
 
-    <out>/<name of the run>/  config.json  history.csv  metrics.json  provenance.json  [cost.csv]
+    <out>/<name of the run>/  config.json  history.csv  metrics.json  provenance.json  [cost.csv]  manifest.json
                               confusions.json  answers.npz     whom it confuses, and its answer to every image
                               weights.safetensors              if asked for; large ones in several files
 """
@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from helpers import answers, models
 from helpers.files import write_atomic
+from helpers.training import manifest
 from helpers.training.store import finished, reading, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
@@ -26,6 +27,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
     """
     target = Path(out) / folder.name
     target.mkdir(parents=True, exist_ok=True)
+    manifest.verify(folder)
     _copy(folder, target)
     found = [{"attack": about["attack"], "split": about["split"], "images": len(one.labels),
               "error": round(one.error, 6), "counts": one.counts.tolist()} for about, one in answers.kept(folder)]
@@ -41,6 +43,7 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
         if weights == "float16":
             state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
         save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes)
+    manifest.seal(target, manifest.source_of(folder))
     return target
 
 
@@ -58,6 +61,8 @@ def load_model(path):
     """
     path = Path(path)
     files = sorted(path.glob("weights*.safetensors")) if path.is_dir() else [path]
+    if path.is_dir():
+        manifest.verify(path)
     parts = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
     if len(files) != parts or not files[0].is_file():
         raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {parts} files of weights: "
@@ -92,6 +97,7 @@ def restore_runs(results, store):
     for folder, place in places.items():
         target = Path(store) / folder.name
         if not finished(target):
+            manifest.verify(folder)
             model = load_model(place)[0]
             write_weights(target, model)
             if (folder / "answers.npz").is_file():
@@ -105,4 +111,6 @@ def _copy(source, target):
     """Copy the small files, metrics.json last, since its presence says that the rest is there."""
     for name in FILES:
         if (source / name).is_file():
+            if name == FILES[-1]:
+                manifest.seal(target, manifest.source_of(source), {name: (source / name).read_bytes()})
             shutil.copyfile(source / name, target / name)

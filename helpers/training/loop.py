@@ -16,7 +16,7 @@ from helpers import attacks, data, losses
 from helpers.allocator import keep_freed_memory
 from helpers.evaluation import evaluate
 from helpers.files import write_atomic
-from helpers.provenance import commit, provenance
+from helpers.provenance import commit, provenance, source_digest
 from helpers.training.launch import new_accelerator, worthwhile
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
@@ -90,6 +90,9 @@ class Trainer:
         self._start()
         self._resume()
         self.resumed = self.epoch
+        part = {"commit": commit(), "source": source_digest("training"), "threads": torch.get_num_threads()}
+        if not self.parts or {**self.parts[-1], **part} != self.parts[-1]:
+            self.parts.append({"after_epoch": self.epoch, **part})
         self.batches = data.Augment(run.dataset.x_train[train].to(device), 4 if config.augment else 0,
                                     flip=config.augment is True)
         self.labels = run.dataset.y_train[train].to(device)
@@ -117,6 +120,7 @@ class Trainer:
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(device).manual_seed(config.seed + 1000 * self.accelerator.process_index + 1)
         self.epoch, self.seconds, self.run.rows = 0, 0.0, []
+        self.parts = []  # one for each code and number of threads that this run was trained with
 
     def _inner_attack(self):
         """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or the Wasserstein loss (Eq. 6)."""
@@ -224,8 +228,9 @@ class Trainer:
         if cost is not None and not (folder / "cost.csv").is_file():
             cost.to_csv(folder / "cost.csv")
         state = {"run": folder.name, "epoch": self.epoch, "seconds": self.seconds, "rows": self.run.rows,
-                 "model": self.model.state_dict(), "average": self.average and self.average.state_dict(),
-                 "optimizer": self.optimizer.state_dict(), "order": self.order.get_state(), "noise": noise}
+                 "parts": self.parts, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "average": self.average and self.average.state_dict(), "order": self.order.get_state(),
+                 "noise": noise}
         content = io.BytesIO()  # first: writing to a full disk, torch says "unexpected pos 64 vs 0"
         torch.save(state, content)
         write_atomic(folder / "checkpoint.pt", content.getbuffer())
@@ -263,6 +268,7 @@ class Trainer:
         for state in states[self.accelerator.process_index:][:1]:
             self.noise.set_state(state)
         self.epoch, self.seconds, self.run.rows = epoch, float(saved["seconds"]), saved["rows"]
+        self.parts = saved.get("parts", [{"after_epoch": 0, "commit": "unknown", "source": "-", "threads": None}])
 
     def finish(self):
         """Fill in the run and write it to its folder."""
@@ -276,7 +282,8 @@ class Trainer:
             run.write({**provenance(self.accelerator.device), "seed": self.config.seed,
                        "seconds": run.metrics["seconds"], "processes": self.accelerator.num_processes,
                        "compiled": self.compiled, "compile_seconds": round(self.compile_seconds, 1),
-                       "resumed_after_epoch": self.resumed})
+                       "resumed_after_epoch": self.resumed, "parts": self.parts,
+                       "source": ",".join(dict.fromkeys(part["source"] for part in self.parts))})
             labels = run.dataset.y_train[run.parts.validation][:self.config.val_images]
             easy = 100 * (labels != labels.mode().values).float().mean().item()
             if run.metrics["val_ne"] >= easy - 1e-3:

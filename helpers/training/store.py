@@ -1,7 +1,7 @@
 """Runs, in memory and on disk: a folder a run, named by the hash of what decides its weights.
 
     <store>/<data>-<network>-<method>...-<hash>/
-        config.json  history.csv  metrics.json  provenance.json  weights.safetensors  [cost.csv]
+        config.json  history.csv  metrics.json  provenance.json  weights.safetensors  [cost.csv]  manifest.json
         checkpoint.pt            while unfinished
         evaluations/             kept by `helpers.evaluation.evaluate_run`
 """
@@ -25,6 +25,8 @@ from safetensors.torch import load_file, save
 
 from helpers import costs, data, models
 from helpers.files import write_atomic
+from helpers.provenance import OtherSourceWarning, same_source
+from helpers.training import manifest
 from helpers.training.config import TrainConfig, as_json, check_names
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
@@ -46,6 +48,7 @@ class Run:
     model: torch.nn.Module | None = None  # in eval mode, [0, 1] -> logits; None for a run exported without its weights
     rows: list = field(default_factory=list)  # of dict, the history
     metrics: dict = field(default_factory=dict)  # last values and totals
+    made: dict = field(default_factory=dict)  # the provenance.json, and the digest of the source that trained it
     loaded: bool = False  # found on disk rather than trained now
 
     @property
@@ -83,7 +86,7 @@ class Run:
 
     def begin(self):
         """Before training, which may take days: the place must take what it will write.  Writes the config.json."""
-        _write_json(self.folder / "config.json", self.facts)
+        write_atomic(self.folder / "config.json", as_text(self.facts))
         # Weights, momentum and average, twice: a new checkpoint is written beside the old one.
         needed = 6 * sum(value.nbytes for value in self.network().state_dict().values())
         free = shutil.disk_usage(self.folder).free
@@ -91,25 +94,35 @@ class Run:
             raise OSError(errno.ENOSPC, f"{self.folder} has {free / 1e6:.0f} MB left, but this run needs "
                                         f"{needed / 1e6:.0f} MB while it trains: make room, or name another store")
 
-    def write(self, provenance):
-        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
+    def write(self, made):
+        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there.
+
+        `made` is the provenance, and in "source" the digest of what trained it.
+        """
         history = io.StringIO()
         writer = csv.DictWriter(history, fieldnames=list(self.rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomic(self.folder / "history.csv", history.getvalue())
-        _write_json(self.folder / "config.json", self.facts)
-        _write_json(self.folder / "provenance.json", provenance)
+        write_atomic(self.folder / "config.json", as_text(self.facts))
+        write_atomic(self.folder / "provenance.json", as_text(made))
         if self.cost is not None:
             self.cost.to_csv(self.folder / "cost.csv")
         write_weights(self.folder, self.model)
         # Strict JSON has no NaN: an adversarial error that was not measured is null.
-        _write_json(self.folder / "metrics.json",
-                    {name: None if value != value else value for name, value in self.metrics.items()})
+        metrics = as_text({name: None if value != value else value for name, value in self.metrics.items()})
+        manifest.seal(self.folder, made["source"], {"metrics.json": metrics.encode()})
+        write_atomic(self.folder / "metrics.json", metrics)
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        self.made = made
 
     def read(self, device="cpu", weights=True):
-        """Read what `write` wrote, `weights` or not; returns the run."""
+        """Read what `write` wrote, `weights` or not, and compare it with its manifest; returns the run."""
+        manifest.verify(self.folder)
+        with reading(self.folder / "config.json") as file:
+            facts = json.loads(file.read_text())
+            if not self.folder.name.endswith(hash_of(facts)):
+                raise ValueError("it is not the config that gave this folder its name")
         if weights:
             self.model = self.network().to(device).eval()
             with reading(self.folder / "weights.safetensors") as file:
@@ -120,6 +133,12 @@ class Run:
         with reading(self.folder / "metrics.json") as file:
             metrics = json.loads(file.read_text())
             self.metrics = {name: math.nan if metrics[name] is None else metrics[name] for name in (*NEEDED, *metrics)}
+        with reading(self.folder / "provenance.json") as file:
+            self.made = {**json.loads(file.read_text()), "source": manifest.source_of(self.folder)}
+        if not same_source(self.made["source"], "training"):
+            warnings.warn(f"{self.folder.name} was trained by other code than today's (commit "
+                          f"{self.made.get('commit')}), which may give other weights: delete its folder to train it "
+                          "again", OtherSourceWarning, stacklevel=3)
         self.loaded = True
         return self
 
@@ -157,13 +176,17 @@ def prepare(config, data_root=None, store=None):
 
 def folder_of(store, label, facts):
     """Folder of the run whose config.json holds these facts; the label is for people, the hash decides."""
-    # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
-    hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
-    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
     name = re.sub(r"[^A-Za-z0-9.=-]+", "_", label)
     if len(name) > 220:  # of 24 classes, say: with hash and ".safetensors", a file system takes 255 bytes
         name = f"{name[:110]}...{name[-70:]}"  # what stands first and last tells most
-    return Path(store or default_store()) / f"{name}-{digest}"
+    return Path(store or default_store()) / f"{name}-{hash_of(facts)}"
+
+
+def hash_of(facts):
+    """The hash, 10 hexadecimal digits, of what decides a run's weights, from its config.json."""
+    # A user's folder and the way to write a cost may differ between machines: fingerprint and digest stand for them.
+    hashed = {**facts, "data": Path(facts["data"]).name, "cost": None}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def default_store():
@@ -215,5 +238,6 @@ def write_weights(folder, model):
     write_atomic(folder / "weights.safetensors", save(state))
 
 
-def _write_json(path, value):
-    write_atomic(path, json.dumps(value, indent=1) + "\n")
+def as_text(value):
+    """A JSON file of a run."""
+    return json.dumps(value, indent=1) + "\n"

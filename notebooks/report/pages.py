@@ -69,5 +69,5 @@ def build(results, repo, description=""):
     write("index.html", "index.html", description=description, claims=claims, main=main, figures=saved.values(),
           counts=Counter(row["verdict"] for row in main), compared=board.read(results / "paper_vs_ours.csv"),
           unclear=paper.values()["inconsistencies"],
-          facts=[json.loads(path.read_text(encoding="utf-8"))["provenance"] for path in metrics])
+          metrics=[json.loads(path.read_text(encoding="utf-8")) for path in metrics])
     return folder / "index.html"
