@@ -156,7 +156,8 @@ def prepare(config, data_root=None, store=None):
         if config.minority not in dataset.classes:
             raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
         minority = dataset.classes.index(config.minority)
-        parts.train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
+        train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
+        parts = parts._replace(train=train)
     if dataset.image_size is not None and config.network.startswith("mlp"):
         raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
                          'choose a Wide-ResNet, such as "W-16-1"')
