@@ -18,9 +18,9 @@ _ENTRIES = 1_000_000  # of confusions, resampled at a time: they stay in the cac
 class Interval:
     """A number and the interval it lies in, `low` and `high`: NaN where one measurement is all there is.
 
-    Prints as "0.52 [0.40, 0.63]", "0.52" without an interval, "–" without a value. Sums and differences, with
-    numbers and with Intervals, hold every sum of what these hold; ``value, low, high = interval`` takes it apart.
-    One end without the other, or low > high, is a ValueError.
+    Prints as "0.52 [0.40, 0.63]", "0.52" without an interval, "–" without a value. Sums and differences, with numbers
+    and Intervals, hold every sum of what these hold; ``value, low, high = interval`` takes it apart. One end without
+    the other, or low > high, is a ValueError.
     """
 
     value: float
@@ -90,7 +90,7 @@ def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method=
         ``lambda wpgd, pgd: weighted_score(cost, wpgd) - weighted_score(cost, pgd)``, say
     models : Evaluation, or list of Evaluations, one a seed: the first of each list belong together, then the second,
         ..., and the result is the `hull` of the seeds' intervals, NaN where a model has no seed, []
-    samples, seed, confidence, method : see `resampled`, `percentiles` and `basic`
+    samples, seed, confidence : see `resampled` and `percentiles`; method : "percentile", or "basic" as that function
     """
     if method not in ("percentile", "basic"):
         raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
@@ -111,9 +111,9 @@ def resampled(statistic, *evaluations, samples=1000, seed=0):
     drawn for one is drawn for all, the resamples are paired.
     """
     counts = [one.counts.sum(axis=1) for one in evaluations]
-    if samples < 2 or len({len(one) for one in counts}) != 1 or not np.all(counts):
-        raise ValueError("a bootstrap needs at least 2 samples, and evaluations with the same classes, images in each; "
-                         f"got {samples} samples and images a class of {[one.tolist() for one in counts]}.")
+    if len({len(one) for one in counts}) != 1 or not np.all(counts):
+        raise ValueError("a bootstrap needs evaluations with the same classes and images in each, got images a class "
+                         f"of {[one.tolist() for one in counts]}.")
     draws, values = _draw(evaluations, samples, np.random.default_rng(seed)), np.empty(samples)
     step = max(32, _ENTRIES // (len(evaluations) * len(counts[0]) ** 2))
     for chunk in (slice(start, min(start + step, samples)) for start in range(0, samples, step)):
@@ -175,10 +175,9 @@ def hull(intervals):
 
 
 def over_seeds(values, confidence=0.95):
-    """The mean of one number a seed, with an interval for that mean.
+    """The mean of one number a seed, with an interval for that mean: Student's t for three seeds or more.
 
-    Three seeds or more: Student's t interval. Two: the smaller and the larger value (no confidence level can be named).
-    One: no interval. None, or a NaN among them: NaN.
+    Two: the smaller and the larger value (no confidence level can be named). One: no interval. None, or a NaN: NaN.
     """
     numbers = [float(value) for value in values] or [math.nan]
     mean = sum(numbers) / len(numbers)
@@ -187,7 +186,6 @@ def over_seeds(values, confidence=0.95):
     if len(numbers) == 2:
         return Interval(mean, min(numbers), max(numbers))
     from scipy.stats import t
-
     half = float(t.ppf(0.5 + confidence / 2, len(numbers) - 1)) * math.sqrt(np.var(numbers, ddof=1) / len(numbers))
     return Interval(mean, mean - half, mean + half)
 
@@ -242,7 +240,7 @@ def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
     (permutations + 1), where `count` permutations have a rho as low as the observed one.
     """
     observed, size, rng = rho(gap, cost, diagonal), len(gap), np.random.default_rng(seed)
-    if math.isnan(observed) or permutations < 1:
+    if math.isnan(observed):
         return math.nan
     gap, gap_norm = _centred(np.asarray(gap, dtype=np.float64), diagonal)
     cost, cost_norm = _centred(as_cost(cost, size), diagonal)

@@ -50,10 +50,9 @@ class WassersteinLoss:
     """`wasserstein_loss` with the power of the cost computed once: a callable ``(logits, labels) -> (N,)``."""
 
     def __init__(self, cost, p=1.0, lam=10.0):
-        if not p >= 0 or math.isinf(p):
-            raise ValueError(f"p = {p} is no power of a cost matrix: give a finite p >= 0 (the paper uses 1, 2.5, 10)")
-        if not lam > 0:
-            raise ValueError(f"lam = {lam} must be > 0: the entropy term is divided by it (inf switches it off)")
+        if not (0 <= p < math.inf and lam > 0):
+            raise ValueError(f"p = {p}, lam = {lam}: give a finite p >= 0 (the paper uses 1, 2.5, 10) and lam > 0 (inf "
+                             "switches the entropy off)")
         if not torch.is_tensor(cost) and not hasattr(cost, "digest"):
             raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
                              "tensor such as torch.as_tensor(values)")

@@ -18,25 +18,16 @@ class Normalize(nn.Module):
 
     def __init__(self, channels, mean, std, dims):
         super().__init__()
-        self.register_buffer("mean", _per_channel("mean", mean, channels, dims))
-        self.register_buffer("inv_std", 1 / _per_channel("std", std, channels, dims))
+        for name, values in (("mean", mean), ("inv_std", std)):
+            values = torch.tensor([0.5] * channels if values is None else list(values), dtype=torch.float32)
+            if len(values) != channels:  # one value for three channels would broadcast in silence
+                raise ValueError(f"{name.removeprefix('inv_')} has {len(values)} values for inputs of {channels} "
+                                 "channels: give one a channel")
+            values = values.view(1, channels, *[1] * dims)
+            self.register_buffer(name, values if name == "mean" else 1 / values)
 
     def forward(self, x):
         return (x - self.mean) * self.inv_std
-
-
-def _per_channel(what, values, channels, dims):
-    """One float a channel, 0.5 by default; one value for three channels would broadcast in silence."""
-    values = [0.5] * channels if values is None else [float(value) for value in values]
-    if len(values) != channels:
-        raise ValueError(f"{what} has {len(values)} values for inputs of {channels} channels: give one a channel")
-    return torch.tensor(values, dtype=torch.float32).view(1, channels, *[1] * dims)
-
-
-def _classifier(features, num_classes):
-    if num_classes < 2:
-        raise ValueError(f"a classifier needs at least 2 classes, not {num_classes}")
-    return nn.Linear(features, num_classes)
 
 
 class Block(nn.Module):
@@ -112,8 +103,7 @@ class WideResNet(nn.Module):
     depth : int, number of layers d, with (d - 4) divisible by 6: 10, 16, 22, 28, 40
     width : int >= 1, widening factor k: the three groups have 16 k, 32 k and 64 k channels
     num_classes : int >= 2; in_channels : int >= 1
-    mean, std : sequences of `in_channels` floats, optional
-        Statistics of the training pixels in [0, 1]; without them inputs are only centred on 0.5 and halved.
+    mean, std : `in_channels` floats, optional: statistics of the training pixels in [0, 1], by default 0.5
     stem_stride : 1 or 2, stride of the first convolution
         The published network has 1; 2 makes images of 64 x 64 pixels cost what those of 32 x 32 do (the paper does not
         say how its networks read Tiny-ImageNet).
@@ -123,12 +113,9 @@ class WideResNet(nn.Module):
 
     def __init__(self, depth, width, num_classes, in_channels=3, mean=None, std=None, *, stem_stride=1):
         super().__init__()
-        if depth < 10 or (depth - 4) % 6:
-            below = max(10, depth - (depth - 4) % 6)
-            raise ValueError(f"{depth} is no depth of a Wide-ResNet: it must be 6 n + 4 with n >= 1, "
-                             f"such as {below} or {below + 6}")
-        if width < 1:
-            raise ValueError(f"the widening factor is {width}: it must be at least 1")
+        if depth < 10 or (depth - 4) % 6 or width < 1 or num_classes < 2:
+            raise ValueError(f"there is no Wide-ResNet-{depth}-{width} for {num_classes} classes: give a depth of 10 "
+                             "or 16 or another 6 n + 4, a width of at least 1 and at least 2 classes")
         self.normalize = Normalize(in_channels, mean, std, dims=2)
         self.stem = nn.Conv2d(in_channels, 16, 3, stem_stride, 1, bias=False)
         layers, channels = [], 16
@@ -138,7 +125,7 @@ class WideResNet(nn.Module):
                 channels = wide
         self.blocks = nn.Sequential(*layers)
         self.bn = nn.BatchNorm2d(channels)
-        self.classifier = _classifier(channels, num_classes)
+        self.classifier = nn.Linear(channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -173,7 +160,7 @@ class MLP(nn.Module):
         self.normalize = Normalize(inputs, mean, std, dims=0)
         sizes = [inputs, *hidden]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.classifier = _classifier(sizes[-1], num_classes)
+        self.classifier = nn.Linear(sizes[-1], num_classes)
         for layer in self.layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)

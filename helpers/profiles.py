@@ -12,7 +12,6 @@ A profile is a mapping with the keys
 
 This module needs the standard library alone (PyYAML to `read`): a misspelt name is told before anything is imported.
 """
-
 import difflib
 import re
 from pathlib import Path
@@ -28,12 +27,9 @@ def suggest(word, known):
 
 
 def find(text, folder=FOLDER):
-    """Return the path of a profile that is given by its name, or by the path of a YAML file.
+    """The path of a profile that is given by its name, or by the path of a YAML file.
 
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        There is none; the nearest name is suggested.
+    Raises ValueError, or FileNotFoundError, where there is none; the nearest name is suggested.
     """
     if "/" in str(text) or str(text).endswith((".yaml", ".yml")):
         path = Path(text).expanduser().resolve()
@@ -48,23 +44,10 @@ def find(text, folder=FOLDER):
 
 
 def read(path, folder=FOLDER):
-    """Read a profile.
+    """A profile as a dict with all keys, whether the file has them or not, except for ``extends``, which is done.
 
-    Parameters
-    ----------
-    path : Path
-    folder : Path
-        Where the profiles lie that it may extend; their names are taken.
-
-    Returns
-    -------
-    dict
-        With all keys, whether the file has them or not, except for ``extends``, which is done.
-
-    Raises
-    ------
-    ValueError
-        One paragraph that names the file, the offending entry and what was expected.
+    ``folder`` is where the profiles lie that it may extend; their names are taken. Raises ValueError: one paragraph
+    that names the file, the offending entry and what was expected.
     """
     content = {**CONTENT, **_extended(path, folder)}
     name = content.setdefault("name", path.stem)
@@ -78,7 +61,7 @@ def read(path, folder=FOLDER):
 
 
 def _extended(path, folder, above=()):
-    """Return the content of a profile, laid over that of the one which it extends; name and description are its own."""
+    """The content of a profile, laid over that of the one which it extends; name and description are its own."""
     content = _parsed(path)
     if "extends" not in content:
         return content
@@ -107,24 +90,20 @@ def _beside(content, folder):
 
 
 def _parsed(path):
-    """Return the mapping in a YAML file, as people mean it: 1e-3 is a number, and no key may stand twice."""
+    """The mapping in a YAML file, as people mean it: 1e-3 is a number, and no key may stand twice."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         def construct_mapping(self, node, deep=False):
             for index, (key, _) in enumerate(node.value):
                 if any(key.value == earlier.value for earlier, _ in node.value[:index]):
-                    problem = f"the key {key.value!r} stands twice"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                    raise yaml.MarkedYAMLError(f"the key {key.value!r} stands twice", key.start_mark)
             return super().construct_mapping(node, deep)
 
     number = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"profile {path}:{line} is not valid YAML: {error.problem}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"profile {path} is not valid YAML: {' '.join(str(error).split())}.") from None
     known = ("name", "description", "extends", *CONTENT)

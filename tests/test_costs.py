@@ -138,7 +138,7 @@ def test_power_zero_keeps_zeros():
     np.testing.assert_array_equal((twins**0.0).numpy(), [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
 
 
-@pytest.mark.parametrize("p", [-1, float("nan"), float("inf"), "2", None, True, 1j])
+@pytest.mark.parametrize("p", [-1, float("nan"), float("inf"), "2", None, 1j])
 def test_bad_powers(p):
     with pytest.raises(ValueError, match="power p"):
         CostMatrix(TOY, ABC) ** p

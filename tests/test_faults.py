@@ -82,12 +82,11 @@ FAULTS = {
     "fewer labels": (lambda: attack(y=torch.tensor([0])), ["3 images", "1 labels"]),
     "labels of no class": (lambda: attack(y=torch.tensor([0, 1, 9])), ["from 0 to 9", "0..3"]),
     # networks
-    "depth": (lambda: models.wide_resnet(17, 1, 10), ["17", "6 n + 4", "16 or 22"]),
-    "odd depth": (lambda: models.wide_resnet(13, 1, 10), ["13", "10 or 16"]),
-    "small depth": (lambda: models.build("W-4-1", 10), ["4 is no depth", "10 or 16"]),
+    "depth": (lambda: models.wide_resnet(17, 1, 10), ["17", "6 n + 4", "16 or"]),
+    "odd depth": (lambda: models.wide_resnet(13, 1, 10), ["13", "16"]),
+    "small depth": (lambda: models.build("W-4-1", 10), ["Wide-ResNet-4-1", "10 or"]),
     "width": (lambda: models.build("W-16-0", 10), ["0", "at least 1"]),
     "one class of a network": (lambda: models.wide_resnet(16, 1, 1), ["at least 2 classes"]),
-    "one class of a network, MLP": (lambda: models.MLP(1), ["at least 2 classes"]),
     "statistics": (lambda: models.wide_resnet(16, 1, 10, mean=(0.5,)), ["1 values", "3 channels"]),
     "name": (lambda: models.build("resnet18", 10), ["'resnet18'", "W-16-4"]),
     "small images": (lambda: models.wide_resnet(10, 1, 2)(torch.rand(1, 3, 15, 20)), ["15 x 20", "16 x 16"]),
@@ -144,7 +143,7 @@ def test_bad_input_is_named_with_its_remedy(fault):
 
 
 LATE = {
-    "depth": ({"network": "W-17-1"}, ["17 is no depth"]),
+    "depth": ({"network": "W-17-1"}, ["no Wide-ResNet-17-1"]),
     "network for points": ({"network": "mlp-8"}, ["'mlp-8'", "images"]),
     "class to cut": ({"ratio": 0.3, "minority": "z"}, ["'z'", "c0"]),
     "cut to nothing": ({"ratio": 0.01, "minority": "c0"}, ["class 0 empty"]),

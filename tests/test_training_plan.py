@@ -79,7 +79,7 @@ def test_an_expired_budget_starts_no_run(command, tmp_path):
     (PLAN.replace("data: toy3", "dta: toy3"), "'dta'.*Did you mean 'data'"),
     (PLAN.replace("data: toy3", "data: mars"), "unknown data set 'mars'"),
     (PLAN.replace("cost: toy3", "cost: toy4"), "toy4"), (PLAN.replace("cost: toy3, ", ""), "needs a cost"),
-    (PLAN + "- {network: W-17-1, data: mnist5k}\n", "17 is no depth"),
+    (PLAN + "- {network: W-17-1, data: mnist5k}\n", "no Wide-ResNet-17-1"),
     (PLAN + "- {network: mlp-8, data: mnist5k}\n", "reads points"),
     (PLAN + "- {train_size: 100000}\n", "train_size = 100000")])
 def test_errors_of_a_profile_come_before_any_training(command, tmp_path, text, says):

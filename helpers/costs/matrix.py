@@ -18,19 +18,15 @@ SYMMETRY_TOLERANCE = 1e-6  # relative to the largest cost: rounded CSV files and
 class CostMatrix:
     """Square, finite, non-negative, zero on the diagonal, symmetric unless asked otherwise. Immutable.
 
-    Parameters
+    Parameters (all of them attributes, too)
     ----------
     values : (K, K) array_like; row i, column j: the cost of taking class i (true) for class j (predicted), in any unit
     classes : K str, class names in the order of rows and columns
     name : str, where the costs come from, for titles and reports
     symmetric : bool; False admits C[i, j] != C[j, i] (no label metric of Def. 3 any more, but Eq. (5) needs only rows)
 
-    Attributes
-    ----------
-    values, normalized : (K, K) float64 arrays, read-only; as given, and divided by their maximum
-    classes : tuple of K str
-    digest : str, hash (12 hexadecimal digits) of values and classes
-    Raises ValueError, naming the offending classes, for every way in which the values are no cost matrix.
+    `normalized` are the values divided by their maximum, `digest` is a hash of values and classes (12 hexadecimal
+    digits). Raises ValueError, naming the offending classes, for every way in which the values are no cost matrix.
     """
 
     def __init__(self, values, classes, *, name="custom", symmetric=True):
@@ -60,10 +56,10 @@ class CostMatrix:
 
     def __repr__(self):
         off = np.where(np.eye(len(self), dtype=bool), np.nan, self.values)
-        (i, j), (k, m) = (np.unravel_index(pick(off), off.shape) for pick in (np.nanargmin, np.nanargmax))
-        return (f"CostMatrix({self.name!r}, K={len(self)}, "
-                f"nearest {self.classes[i]}/{self.classes[j]} = {off[i, j]:.4g}, "
-                f"farthest {self.classes[k]}/{self.classes[m]} = {off[k, m]:.4g}, digest {self.digest})")
+        ends = ((word, *np.unravel_index(pick(off), off.shape)) for word, pick in (("nearest", np.nanargmin),
+                                                                                   ("farthest", np.nanargmax)))
+        ends = [f"{word} {self.classes[i]}/{self.classes[j]} = {off[i, j]:.4g}" for word, i, j in ends]
+        return f"CostMatrix({self.name!r}, K={len(self)}, {', '.join(ends)}, digest {self.digest})"
 
     def __pow__(self, p):
         """C^p of Eq. (3) and (5) as a new (K, K) float64 tensor: normalised to max 1, then element-wise power.
@@ -72,7 +68,7 @@ class CostMatrix:
         ones, ``C^0[y] . q`` would be constant. So p = 0 gives ``1 - q[y]``: all wrong classes cost the same, which is
         why "p = 0" in Table 3 stands for plain PGD. Raises ValueError if p is no finite number >= 0.
         """
-        if isinstance(p, bool) or not isinstance(p, Real) or not math.isfinite(p) or p < 0:
+        if not isinstance(p, Real) or not 0 <= p < math.inf:
             raise ValueError(f"The power p of a cost matrix must be a finite number >= 0, not {p!r}: a negative power "
                              "would make the nearest classes the dearest. The paper uses p = 1, 2.5 and 10.")
         return torch.from_numpy(np.where(self.normalized > 0, self.normalized ** float(p), 0.0))

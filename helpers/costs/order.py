@@ -9,16 +9,11 @@ SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbour
 
 
 def pairs_by_cost(cost, share=1 / 3, which="distant"):
-    """A 0/1 matrix (K, K) of the pairs of classes with the highest (or lowest) costs.
+    """A 0/1 matrix (K, K) of the pairs of classes with the highest ("distant") or lowest ("similar") costs.
 
-    It is a cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing
+    `share`, in (0, 1], is that of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too. It
+    is a cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing
     the same) that end in one of these pairs.
-
-    Parameters
-    ----------
-    cost : CostMatrix
-    share : float in (0, 1], of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too
-    which : "distant" or "similar"
     """
     if which not in ("distant", "similar") or not 0 < share <= 1:
         raise ValueError(f'pairs_by_cost takes "distant" or "similar", a share in (0, 1], not {which!r} and {share}.')
@@ -28,16 +23,12 @@ def pairs_by_cost(cost, share=1 / 3, which="distant"):
 
 
 def ordered_groups(cost):
-    """Order the classes of a cost matrix so that cheap confusions lie near the diagonal.
+    """Order the classes of a cost matrix so that cheap confusions lie near the diagonal: (order, groups).
 
-    Average-linkage clustering of the costs; of the orders that its tree admits, the one with the least
-    cost between neighbours. The paper shows 100 and 200 classes in an order that it does not give.
-
-    Returns
-    -------
-    order : list of K int; ``matrix[order][:, order]`` is the matrix in the new order
-    groups : list of (name, start, stop), consecutive parts of the order, at most twice the square root of K.
-        A group is named by what WordNet calls most of its classes ("fish"), else by the class nearest to the others.
+    Average-linkage clustering of the costs; of the orders that its tree admits, the one with the least cost between
+    neighbours (the paper does not give its own): ``matrix[order][:, order]``. The groups, (name, start, stop), are
+    consecutive parts of it, at most twice the square root of K, named by what WordNet calls most of their classes
+    ("fish"), else by the class nearest to the others.
     """
     from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
     from scipy.spatial.distance import squareform

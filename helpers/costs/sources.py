@@ -93,10 +93,9 @@ def from_spec(spec, dataset, symmetric=True):
 
 def from_pairs(pairs, classes):
     """A CostMatrix from a mapping as `from_spec` describes it, asymmetric if an arrow says so; ValueError otherwise."""
-    both, one_way = {}, {}
+    pairs, both, one_way = dict(pairs), {}, {}
+    default = pairs.pop("default", None)
     for key, cost in pairs.items():
-        if key == "default":
-            continue
         text = " <-> ".join(map(str, key)) if isinstance(key, tuple) else str(key)
         found = re.fullmatch(r"(.+?) *(<?->) *(.+)", text)
         pair, given = (found.group(1, 3), one_way if found[2] == "->" else both) if found else ((), both)
@@ -109,7 +108,7 @@ def from_pairs(pairs, classes):
                              f"{' -> '.join(pair[::-1])!r} where each direction has a cost of its own.")
         given[pair] = cost
     known = {(name, name): 0 for name in classes} | both | {pair[::-1]: both[pair] for pair in both} | one_way
-    values = [[known.get((true, answer), pairs.get("default")) for answer in classes] for true in classes]
+    values = [[known.get((true, answer), default) for answer in classes] for true in classes]
     for true, row in zip(classes, values):
         if None in row:
             raise ValueError(f"The pairs give no cost to {true} -> {classes[row.index(None)]}: add it, or a 'default' "
@@ -125,8 +124,7 @@ def linear_boundary_cost(images, labels, classes=None):
 
     Parameters
     ----------
-    images : (N, ...) array or tensor, uint8 or floating point in [0, 1]
-    labels : (N,) integers in 0..K-1, each class at least once
+    images : (N, ...) array or tensor, uint8 or floats in [0, 1]; labels : (N,) integers, each class at least once
     classes : K str, class names; the numbers 0..K-1 by default
 
     Returns a CostMatrix of Euclidean distances in pixel space ([0, 1] a pixel), named "linear_boundary". Raises
@@ -175,9 +173,7 @@ def boundary_distances(weights, bias, points, labels):
     misclassified point counts with its distance too) from the boundary between i and j. The mean over class i
     and the mean over class j are averaged, whatever the sizes of the classes.
 
-    Parameters
-    ----------
-    weights : (K, D) array; bias : (K,) array; points : (N, D) array; labels : (N,) integers, each class at least once
+    Shapes: weights (K, D), bias (K,), points (N, D), labels (N,) of which each class has at least one.
     """
     one_way = np.zeros((len(weights), len(weights)))
     for i in range(len(weights)):

@@ -37,9 +37,8 @@ def _names(data_set):
     rows = senses(data_set)
     lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
     names = {lemma: row for row, own in zip(rows, lemmas) for lemma in own if sum(lemma in one for one in lemmas) == 1}
-    names.update({_key(row["lemmas"][0]): row for row in rows})  # distinct within each data set
-    names.update({_key(row["class"]): row for row in rows})
-    return names
+    # The first lemmas are distinct within each data set, the names win over them.
+    return names | {_key(row["lemmas"][0]): row for row in rows} | {_key(row["class"]): row for row in rows}
 
 
 def data_set_of(classes, among=DATA_SETS):
@@ -125,14 +124,11 @@ def wordnet_cost(data_set, distance="path", classes=None):
     Parameters
     ----------
     data_set : "cifar10", "cifar100" or "tiny-imagenet-200" (whose class names are WordNet ids, see `readable`)
-    distance : str
+    distance : each off-diagonal entry equals NLTK's
         - "path": edges d of the shortest path through a common ancestor, >= 1 off the diagonal;
         - "path_similarity": 1 - 1 / (d + 1), in [0, 1);
-        - "wup": 1 - Wu-Palmer similarity, in [0, 1);
-        - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats
-          (the depth of the taxonomy cancels).
-        Each off-diagonal entry equals NLTK's. The diagonal is 0, although NLTK's Wu-Palmer similarity of a
-        synset with itself can be below 1 when its ancestors lie deeper than itself (for dog: 0.93).
+        - "wup": 1 - Wu-Palmer similarity, in [0, 1); of a class with itself 0, although NLTK has 0.93 for dog;
+        - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats.
     classes : sequence of str, some of the classes in the order wanted; all in the data set's order by default
 
     Returns a CostMatrix of raw distances, named ``wordnet:<distance>``. Raises ValueError for an unknown data set,

@@ -18,10 +18,7 @@ def _read():
 
 
 def values():
-    """Everything in paper_values.yaml: tables, figures, claims, inconsistencies, omissions.
-
-    Errors are in %, eps in 1/255, None where the paper says nothing. A fresh copy each time.
-    """
+    """A copy of paper_values.yaml. Errors are in %, eps in 1/255, None where the paper says nothing."""
     return copy.deepcopy(_read())
 
 
