@@ -80,10 +80,7 @@ class WassersteinLoss:
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
-        if torch.is_tensor(self.cost):
-            digest = hashlib.sha256(self.cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
-        else:
-            digest = self.cost.digest
+        digest = _digest(self.cost) if torch.is_tensor(self.cost) else self.cost.digest
         lam = self.lam if math.isfinite(self.lam) else "inf"
         return {"loss": "wasserstein", "p": self.p, "lam": lam, "cost": digest}
 
@@ -133,6 +130,39 @@ def margin_loss(logits, labels):
     return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - right[:, 0]
 
 
+class HierarchicalLoss:
+    """Cross entropy over the true class and those that cost at least `level`: a callable ``(logits, labels) -> (N,)``.
+
+    An attacker that only wants dear mistakes, with the gradients of the cross entropy and without a lambda: "GHA" of
+    "AdvSeverity" (arXiv:2108.11785), with a cost matrix for the heights of a tree.
+
+    Parameters
+    ----------
+    cost : CostMatrix, or Tensor of shape (K, K), row y the true class
+    level : float > 0, in the units of the cost; a class whose costs all lie below it keeps its dearest ones
+    """
+
+    def __init__(self, cost, level):
+        if not level > 0:
+            raise ValueError(f"level = {level}: give a cost > 0; from there on, mistakes are what the attack wants")
+        values = torch.as_tensor(getattr(cost, "values", cost) if not torch.is_tensor(cost) else cost)
+        self.near = values < values.amax(dim=1, keepdim=True).clamp(max=level)
+        self.near.fill_diagonal_(False)
+        self.level, self.digest = float(level), getattr(cost, "digest", None) or _digest(values)
+
+    def __call__(self, logits, labels):
+        check(logits, labels)
+        if self.near.shape != (logits.shape[1],) * 2:
+            raise ValueError(f"the cost has the shape {tuple(self.near.shape)}, the logits have {logits.shape[1]} "
+                             "classes: it must have a row and a column for each class of this data set")
+        self.near = self.near.to(logits.device)
+        return cross_entropy(logits.masked_fill(self.near[labels], -torch.inf), labels)
+
+    def describe(self):
+        """Settings as a JSON-able dict, for the names of cached evaluations."""
+        return {"loss": "hierarchical", "level": self.level, "cost": self.digest}
+
+
 def name_of(loss):
     """A description of a loss: its ``describe()`` or its name."""
     return loss.describe() if hasattr(loss, "describe") else {"loss": getattr(loss, "__name__", repr(loss))}
@@ -141,6 +171,10 @@ def name_of(loss):
 def is_named(loss):
     """Whether `name_of` says all about a loss: of a reader's own function the name stays when its body changes."""
     return hasattr(loss, "describe") or loss in (cross_entropy, margin_loss)
+
+
+def _digest(cost):
+    return hashlib.sha256(cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
 
 
 def check(logits, labels):
