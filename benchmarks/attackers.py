@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.plain import plain_pgd
 from benchmarks.synthetic import CLASSES, EPS, STEP
 from helpers import attacks, losses
-from helpers.data.torchvision_compat import torchvision_datasets
+from helpers.data.load import torchvision_datasets
 
 
 def ours(network, x, y, steps, random_start, *, compiled=False, keep_memory=True, precision="float32"):
