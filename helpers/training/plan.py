@@ -136,8 +136,9 @@ def read_plan(path):
 
 def _checked(settings):
     for name, value in settings.items():
-        if name not in ("eps", "steps", "metric", "powers", "images"):
-            raise ValueError(f"`evaluate` has no setting {name!r}: it may have eps, steps, metric, powers and images")
+        if name not in ("eps", "steps", "metric", "powers", "images", "precision"):
+            raise ValueError(f"`evaluate` has no setting {name!r}: it may have eps, steps, metric, powers, images and "
+                             "precision")
         if name in ("eps", "powers") and not (isinstance(value, list) and
                                               all(type(one) in (int, float) and one > 0 for one in value)):
             raise ValueError(f"`evaluate` has {name} = {value!r}: give a list of numbers > 0")
@@ -147,7 +148,7 @@ def _checked(settings):
     return settings
 
 
-def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=()):
+def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=(), precision="float32"):
     """The attacks on a run that Sec. 5 asks for, a list of `attacks.PGD` without repetition.
 
     Parameters
@@ -157,8 +158,10 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=()):
     metric : spec of the cost of Table 3: all its attackers as well, at the first radius, for runs on all classes of a
         data set that knows the metric
     powers : p of the WPGD models whose attackers a PGD model meets as well
+    precision : in which the network runs while it is attacked, see `attacks.PGD`; it is judged in float32
     """
-    config, pgd = run.config, functools.partial(attacks.PGD, steps=steps, norm=run.config.norm)
+    config = run.config
+    pgd = functools.partial(attacks.PGD, steps=steps, norm=config.norm, precision=precision)
     radii = [float(one) for one in eps] if config.val_eps in eps else [config.val_eps] if config.val_eps else []
     found = [pgd(radius / 255) for radius in radii]
     if metric and radii and config.classes is None:
