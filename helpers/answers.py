@@ -20,7 +20,7 @@ from helpers.checks import as_labels
 from helpers.files import write_atomic
 
 EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
-_NOT_HASHED = ("batch_size", "error", "seconds", "source", "torch")
+_NOT_HASHED = ("batch_size", "error", "seconds", "source", "torch", "zero_gradients")
 _scalar = operator.methodcaller("item")  # of NumPy and torch, whose numbers JSON does not know
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -35,6 +35,7 @@ class Evaluation:
     num_classes : int, K
     seconds : float, wall-clock time that the predictions took, attack included
     allow_absent : bool, whether a class may have no image; its row of `confusion` is then NaN
+    zero_gradients : int, images that PGD could not move in at least one step; None: not counted
 
     Raises
     ------
@@ -46,6 +47,7 @@ class Evaluation:
     num_classes: int
     seconds: float = 0.0
     allow_absent: bool = False
+    zero_gradients: int | None = None
 
     def __post_init__(self):
         if self.num_classes < 2:
@@ -121,6 +123,8 @@ def keep(folder, about, evaluation):
     `about`, a dict of plain JSON types, says all that the answer depends on; its hash is the file's name.
     """
     about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
+    if evaluation.zero_gradients is not None:
+        about["zero_gradients"] = evaluation.zero_gradients
     try:
         _write(_path(folder, about), [(about, evaluation)])
     except OSError as error:
@@ -176,7 +180,8 @@ def _read_once(path, *state):
         for number in (name for name in arrays.files if "." not in name):
             labels, predictions = (arrays[f"{number}.{name}"].astype(np.int64) for name in ("labels", "predictions"))
             rest = (arrays[f"{number}.{name}"].item() for name in ("num_classes", "seconds", "allow_absent"))
-            found.append((json.loads(str(arrays[number])), Evaluation(labels, predictions, *rest)))
+            about = json.loads(str(arrays[number]))
+            found.append((about, Evaluation(labels, predictions, *rest, about.get("zero_gradients"))))
     return found
 
 
@@ -185,8 +190,8 @@ def _write(path, found):
     arrays = {}
     for number, (about, answer) in enumerate(found):
         arrays[f"{number}"] = np.array(json.dumps(about, indent=2, default=_scalar) + "\n")
-        for name, value in vars(answer).items():
-            value = np.asarray(value)
+        for name in ("labels", "predictions", "num_classes", "seconds", "allow_absent"):
+            value = np.asarray(getattr(answer, name))
             small = value.dtype.kind == "i" and 0 <= value.min() and value.max() < 256
             arrays[f"{number}.{name}"] = value.astype(np.uint8) if small else value
     write_atomic(path, lambda file: np.savez_compressed(file, **arrays))

@@ -85,11 +85,16 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
                 better = value > highest
                 found, highest = torch.where(_rows(better, x), found, best), torch.where(better, value, highest)
             best = found
-    if counters is None and counts.zero_gradient_rows:
-        warnings.warn(f"{counts.zero_gradient_rows} of {counts.images} images met no gradient (zero or NaN) during "
-                      "PGD: the network may be saturated there; try losses.margin_loss as a check",
-                      ZeroGradientWarning, stacklevel=2)
+    if counters is None:
+        tell_zero_gradients(counts.zero_gradient_rows, counts.images)
     return best if x is given else torch.empty_like(given).copy_(best)
+
+
+def tell_zero_gradients(count, images):
+    """A `ZeroGradientWarning` where `count` of so many images met no gradient."""
+    if count:
+        warnings.warn(f"{count} of {images} images met no gradient (zero or NaN) during PGD: the network may be "
+                      "saturated there; see helpers.audit", ZeroGradientWarning, stacklevel=3)
 
 
 def in_format_of(model, x):

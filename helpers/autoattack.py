@@ -56,28 +56,45 @@ class AutoAttack:
 
     def _parts(self, model, x):
         import torchattacks
-        if x.ndim != 4:
-            raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
+        square, shared = self._square(model, x)
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
         if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
             raise ValueError(f"AutoAttack needs at least 4 classes, not {classes}: attack it by PGD with restarts")
-        shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
-        # The first square of Square, 0.8 of the pixels, must fit into an image that is none itself.
-        side, pixels = min(x.shape[2:]), x[0, 0].numel()
-        largest = 0.8 if side**2 == pixels else min(0.8, (side - 1) ** 2 / pixels)
         # torchattacks counts the classes, one more than the targets.
         targets = {"steps": self.steps, "n_classes": min(classes, MOST_TARGETS + 1)}
         return [torchattacks.APGD(model, loss="ce", steps=self.steps, **shared),
                 torchattacks.APGDT(model, **targets, **shared),
                 torchattacks.FAB(model, multi_targeted=True, **targets, **shared),
-                torchattacks.Square(model, n_queries=self.queries, p_init=largest, **shared)]
+                square]
+
+    def _square(self, model, x):
+        """Square, and the settings that it shares with the other parts."""
+        import torchattacks
+        if x.ndim != 4:
+            raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
+        shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
+        # Its first square, 0.8 of the pixels, must fit into an image that is none itself.
+        side, pixels = min(x.shape[2:]), x[0, 0].numel()
+        largest = 0.8 if side**2 == pixels else min(0.8, (side - 1) ** 2 / pixels)
+        return torchattacks.Square(model, n_queries=self.queries, p_init=largest, **shared), shared
 
     def _inside(self, found, x):
         """The image itself where rounding, or FAB, which looks for the nearest error, left the ball."""
         length = (found - x).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
         inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
         return torch.where(inside, found, x).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Square(AutoAttack):
+    """The last part of AutoAttack alone, which sees no gradient (Andriushchenko et al. 2020); has no `steps`."""
+
+    def describe(self):
+        return {name: value for name, value in super().describe().items() if name != "steps"} | {"attack": "square"}
+
+    def _parts(self, model, x):
+        return [self._square(model, x)[0]]
 
 
 @torch.no_grad()

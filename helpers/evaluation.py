@@ -5,6 +5,7 @@
 import time
 import warnings
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from helpers import answers
 from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
-from helpers.attacks import in_format_of
+from helpers.attacks import PGD, AttackCounters, in_format_of, tell_zero_gradients
 from helpers.checks import as_confusion, as_cost, as_images, as_labels
 from helpers.provenance import OtherSourceWarning, same_source, source_digest
 
@@ -43,9 +44,11 @@ def evaluate(model, images, labels, attack=None, *, batch_size=None, allow_absen
     num_classes = predict_logits(model, images[:1]).shape[1]
     labels = as_labels(labels, len(images), num_classes)
     Evaluation(labels, labels, num_classes, allow_absent=allow_absent)
-    start = time.perf_counter()
+    start, counters, counts = time.perf_counter(), AttackCounters(), isinstance(attack, PGD)
+    attack = partial(attack, counters=counters) if counts else attack
     predictions = predict_logits(model, images, labels, attack, batch_size=batch_size).argmax(dim=1)
-    return Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent)
+    return _told(Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent,
+                            counters.zero_gradient_rows if counts else None))
 
 
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
@@ -75,7 +78,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
                 if not same_source(exported.get("source"), "evaluation", *made_by):
                     warnings.warn(f"{Path(run.folder).name}: its answers were given by other code than today's, and "
                                   "without weights it cannot be asked again", OtherSourceWarning, stacklevel=2)
-                return found
+                return _told(found)
         asked = about if is_kept else "an attack without description"
         raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer "
                          f"to {asked}: train the run, or ask for what its confusions.json lists.")
@@ -86,12 +89,18 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
         found, source = answers.find(run.folder, about, labels) or (None, None)
         if found and same_source(source, "evaluation", *made_by):
-            return found
+            return _told(found)
     size = _batch_size(run.model, images, attack, batch_size)
     found = evaluate(run.model, images, labels, attack, batch_size=size, allow_absent=allow_absent)
     if is_kept:
         about |= {"batch_size": size, "source": source_digest("evaluation", *made_by)}
         answers.keep(run.folder, about, found)
+    return found
+
+
+def _told(found):
+    """An Evaluation; of images without a gradient a warning tells each time, also when the answer was kept."""
+    tell_zero_gradients(found.zero_gradients, len(found.labels))
     return found
 
 
