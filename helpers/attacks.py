@@ -39,7 +39,7 @@ class AttackCounters:
 
 
 def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="linf", random_start=True,
-        restarts=1, generator=None, counters=None, check=True):
+        restarts=1, generator=None, start=None, counters=None, check=True):
     """Adversarial images by projected gradient ascent: ``argmax loss(model(x'), y)`` over ``||x' - x|| <= eps``.
 
     Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2), then
@@ -56,6 +56,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     random_start : bool, start uniformly inside the ball (Sec. 5.2)
     restarts : int >= 1; each image keeps the one that reached the largest loss
     generator : torch.Generator on the device of `x`, optional: source of the random starts
+    start : Tensor like x, inside the ball, optional: where to start instead, see `sample_start`
     counters : AttackCounters, optional; without one, zero gradients are reported by a `ZeroGradientWarning`
     check : bool, validate the values of x (which reads them back from a GPU); training turns this off
 
@@ -77,7 +78,10 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         given, x = x, in_format_of(model, x)
         best, highest = x, -math.inf
         for _ in range(restarts):
-            found = in_format_of(model, _random_start(given, eps, norm, generator)) if random_start else x.clone()
+            if start is None:
+                found = in_format_of(model, sample_start(given, eps, norm, generator)) if random_start else x.clone()
+            else:
+                found = in_format_of(model, start.clone())
             found = _ascend(model, found, x, y, loss, eps, step_size, steps, norm, counts)
             if restarts > 1:
                 with torch.no_grad():
@@ -133,7 +137,7 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
     return adversarial
 
 
-def _random_start(x, eps, norm, generator):
+def sample_start(x, eps, norm, generator=None):
     """A uniform point of the ball, clamped to [0, 1]."""
     if norm == "linf":
         return torch.empty_like(x).uniform_(-eps, eps, generator=generator).add_(x).clamp_(0, 1)

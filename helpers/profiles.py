@@ -4,6 +4,7 @@ A profile is a mapping with the keys
 
     name         of the folder below results/, by default the file's own; description, a line for the reader
     extends      a bundled profile: this one is laid over it, mapping by mapping; a list, or an empty mapping, replaces
+    imports      Python files that name parts of runs of your own (`helpers.training.register`)
     recipe       `helpers.training.TrainConfig` fields that all models share
     models       what to train, in this order: see `helpers.training.expand`
     evaluate     what to measure of a trained model: see `helpers.training.plan`
@@ -17,7 +18,8 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "profiles"
-CONTENT = {"recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}  # what a profile may inherit
+# What a profile may inherit.
+CONTENT = {"imports": [], "recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}
 
 
 def suggest(word, known):
@@ -80,13 +82,13 @@ def _merged(below, above):
 
 
 def _beside(content, folder):
-    """The content with the path of each cost file that lies in, or is relative to, the profile's own folder."""
+    """The content with the path of each cost or Python file that lies relative to the profile's own folder."""
     if isinstance(content, list):
         return [_beside(item, folder) for item in content]
     if isinstance(content, dict):
         return {key: _beside(value, folder) for key, value in content.items()}
-    is_there = isinstance(content, str) and content.endswith((".csv", ".tsv", ".txt")) and (folder / content).is_file()
-    return str((folder / content).resolve()) if is_there else content
+    is_file = isinstance(content, str) and content.endswith((".csv", ".tsv", ".txt", ".py"))
+    return str((folder / content).resolve()) if is_file and (folder / content).is_file() else content
 
 
 def _parsed(path):
@@ -114,6 +116,6 @@ def _parsed(path):
         if key not in known:
             raise ValueError(f"profile {path}: unknown key {key!r}.{suggest(key, known)} Known: {', '.join(known)}.")
         if key in CONTENT and not isinstance(value, type(CONTENT[key])):
-            wanted = "list" if key == "models" else "mapping of names to values"
+            wanted = "list" if isinstance(CONTENT[key], list) else "mapping of names to values"
             raise ValueError(f"profile {path}: {key} must be a {wanted}, not {value!r}.")
     return content

@@ -69,7 +69,7 @@ def test_a_compiled_run_learns_the_same(tmp_path):
 
 
 def test_a_compiler_that_fails_costs_nothing_but_a_line(tmp_path, monkeypatch, capsys):
-    def broken(model, mode):
+    def broken(model, mode, dynamic):
         assert mode == "max-autotune"
         def call(x):
             raise RuntimeError("no compiler")
@@ -84,7 +84,7 @@ def test_a_compiler_that_fails_costs_nothing_but_a_line(tmp_path, monkeypatch, c
 
 def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
     seen = []
-    monkeypatch.setattr(torch, "compile", lambda model, mode: seen.append(mode) or model)
+    monkeypatch.setattr(torch, "compile", lambda model, mode, dynamic: seen.append(mode) or model)
     settings = {"data": "stripes", "network": "W-10-1", "norm": "linf", "eps": 4.0, "batch_size": 16, "val_size": 16,
                 "val_images": 12}
     states = []

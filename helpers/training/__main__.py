@@ -17,7 +17,8 @@ from pathlib import Path
 
 from helpers import costs
 from helpers.training.export import export_run, restore_runs
-from helpers.training.loop import OutOfTime, train
+from helpers.training.launch import OutOfTime, new_accelerator, on_main
+from helpers.training.loop import train
 from helpers.training.plan import audited, evaluate_planned, read_plan
 from helpers.training.store import default_store, finished, prepare
 
@@ -58,30 +59,41 @@ def main(words=None):
 def work(options):
     """Train and export the runs of a profile, all checked before the first begins; returns the exit status."""
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
+    is_main = new_accelerator().is_main_process
     entries, settings = read_plan(options.profile)
-    jobs = [(entry, prepare(entry.config, options.data_root, options.store).folder) for entry in entries]
+    folders = on_main(lambda: [prepare(entry.config, options.data_root, options.store).folder for entry in entries])
+
+    def is_done(entry, folder):
+        return finished(folder) and (not entry.autoattack or audited(folder, entry.config, entry.autoattack))
+
+    def measure(run, entry):
+        """Attack and export a run; returns whether time sufficed."""
+        try:
+            return not (options.export or entry.autoattack) or evaluate_planned(
+                run, deadline, autoattack=entry.autoattack, **settings)
+        finally:  # what was measured before an attack failed is worth keeping
+            if options.export:
+                print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
+
     failed = 0
-    for number, (entry, folder) in enumerate(jobs, 1):
+    for number, (entry, folder) in enumerate(zip(entries, folders), 1):
         extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
-        done = finished(folder) and (not entry.autoattack or audited(folder, entry.config, entry.autoattack))
+        done = on_main(is_done, entry, folder)
         state = "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
-        print(f"[{number}/{len(jobs)}] {entry.config.label}{extra}  {state}", flush=True)
+        if is_main:
+            print(f"[{number}/{len(entries)}] {entry.config.label}{extra}  {state}", flush=True)
         if options.list or (done and not options.export):
             continue
-        measured = True
         try:
             run = train(entry.config, data_root=options.data_root, store=options.store, deadline=deadline,
                         compile={"off": False}.get(options.compile, options.compile))
-            try:
-                if options.export or entry.autoattack:
-                    measured = evaluate_planned(run, deadline, autoattack=entry.autoattack, **settings)
-            finally:  # what was measured before an attack failed is worth keeping
-                if options.export:
-                    print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
+            measured = on_main(measure, run, entry)
         except (ValueError, ImportError) as error:
             # Everything was checked above: it diverged, or the package of an attack is missing. The others can run.
-            print(f"error: {error}", file=sys.stderr)
+            if is_main:
+                print(f"error: {error}", file=sys.stderr)
             failed += 1
+            continue
         if not measured:
             raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
     return 1 if failed else 0

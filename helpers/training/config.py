@@ -9,12 +9,13 @@ from typing import Literal
 
 from helpers.attacks import default_step_size
 from helpers.profiles import suggest
+from helpers.training import parts
 
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
-UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam"),
-          "pgd": ("cost", "p", "lam"), "wpgd": ()}
+UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "loss"),
+          "pgd": ("cost", "p", "lam"), "wpgd": ("loss",)}
 LEAST = {"eps": 0, "val_eps": 0, "weight_decay": 0, "steps": 0, "val_steps": 0, "epochs": 1, "batch_size": 1,
-         "val_every": 1, "val_images": 1, "p": 0}
+         "val_every": 1, "val_images": 1, "p": 0, "batch_norm_parts": 1}
 
 
 def later(default):
@@ -32,21 +33,27 @@ class TrainConfig:
 
     Attributes
     ----------
-    data : data set, see `helpers.data.load`
+    data : data set, see `helpers.data.load`; like network, augment, loss, optimizer and schedule a name that
+        `training.register` may have given
     classes : names of the classes to keep, a pair for the problems of Fig. 5; None keeps all
     ratio, minority : cut class `minority` to `ratio` times the other's size (Sec. 3.2)
     train_size, val_size, split_seed : see `helpers.data.split`
     augment : random crops and flips (Sec. 5.1); True, False, or "crop" for crops without flips
-    network : "W-depth-width", "W-depth-width/2" (first convolution with a stride of 2) or "mlp-a-b"
+    network : "W-depth-width", "W-depth-width/2" (first convolution with a stride of 2), "mlp-a-b", or a classifier of
+        torchvision ("resnet18")
     method : "ce" (Eq. 1), "pgd" (Eq. 2) or "wpgd" (Eq. 6)
     norm, eps, steps, step_size, random_start : of the inner attack; step_size None means 2.5 eps / steps
     cost, p, lam : of the Wasserstein loss (Eq. 5), for "wpgd"; cost is a spec of `helpers.costs.from_spec`
+    loss : that the attack of "pgd" maximises, "cross_entropy" or "margin"
     epochs, batch_size, lr, schedule, warmup, momentum, weight_decay : SGD with Nesterov momentum (Sec. 5.1)
+    optimizer : "sgd" or "adamw", whose first beta is `momentum`
     ema : decay of the exponential moving average of the weights that is kept as the result; 0 switches it off
     seed : of initialisation, order, augmentation and attack
     val_every, val_images, val_steps, val_eps : validate every so many epochs: natural error on `val_images`
         held-out images, adversarial error by PGD; val_eps None means eps
-    precision : "float32" or "bf16" (autocast; BatchNorm and losses stay in float32)
+    precision : "float32", "bf16" (autocast; BatchNorm and losses stay in float32), or "float64", for tests
+    batch_norm_parts : 1: BatchNorm normalises by the whole batch, also where several processes share it; n: each of n
+        processes by its own part, which only n processes can do
     """
 
     data: str
@@ -60,7 +67,7 @@ class TrainConfig:
     train_size: int | None = None
     val_size: float | int = 0.1
     split_seed: int = 0
-    augment: Literal[True, False, "crop"] = False
+    augment: bool | str = False
     norm: Literal["linf", "l2"] = "linf"
     eps: float = 0.0
     steps: int = 8
@@ -70,7 +77,7 @@ class TrainConfig:
     p: float = 1.0
     lam: float = 10.0
     batch_size: int = 128
-    schedule: Literal["one_cycle", "cosine", "step", "constant"] = "one_cycle"
+    schedule: str = "one_cycle"
     warmup: float = 0.3
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -80,7 +87,10 @@ class TrainConfig:
     val_images: int = 500
     val_steps: int = 10
     val_eps: float | None = None
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    loss: str = later("cross_entropy")
+    optimizer: str = later("sgd")
+    batch_norm_parts: int = later(1)
 
     def __post_init__(self):
         hints, put = typing.get_type_hints(type(self)), functools.partial(object.__setattr__, self)
@@ -107,6 +117,9 @@ class TrainConfig:
         for name in ("warmup", "ema", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must lie in [0, 1)")
+        for kind in ("loss", "optimizer", "schedule", "augment"):
+            if getattr(self, kind) not in (True, False, "crop"):
+                parts.find(kind, getattr(self, kind))
         if self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0:
             raise ValueError(f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps")
         if self.method == "wpgd" and self.cost is None:
@@ -198,5 +211,8 @@ def _typed(name, value, hint):
         return float(value)
     if name == "minority" and type(value) is int:
         return str(value)
+    if (name in parts.PARTS and callable(value)) or hasattr(value, "x_train"):
+        raise ValueError(f"{name} is an object without a name, which a run must have: call training.register({name!r}, "
+                         f'"mine", ...) and write {name}="mine"')
     expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in allowed)
     raise ValueError(f"{name} = {value!r} is of type {type(value).__name__}: it must be {expected}")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from helpers import answers, models
 from helpers.files import write_atomic
-from helpers.training import manifest
+from helpers.training import manifest, parts
 from helpers.training.store import finished, reading, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
@@ -63,9 +63,9 @@ def load_model(path):
     files = sorted(path.glob("weights*.safetensors")) if path.is_dir() else [path]
     if path.is_dir():
         manifest.verify(path)
-    parts = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
-    if len(files) != parts or not files[0].is_file():
-        raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {parts} files of weights: "
+    number = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
+    if len(files) != number or not files[0].is_file():
+        raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {number} files of weights: "
                                 "train it, or export it again with --weights")
     with reading(files[0]), safe_open(files[0], "pt") as file:
         facts = file.metadata() or {}
@@ -74,10 +74,13 @@ def load_model(path):
     with reading(files[0] if "config" in facts else beside):
         config = json.loads(facts["config"] if "config" in facts else beside.read_text())
         network = config["network"]
+        sizes = [] if parts.is_ours(network) else [config["num_classes"], config["in_channels"]]
+    model = parts.build_network(network, *sizes) if sizes else None
     with reading(path):
         state = {name: value for file in files for name, value in load_file(file).items()}
-        first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
-        model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
+        if not sizes:
+            first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
+            model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
         model.load_state_dict(state)
     return model.float().eval(), config  # whatever torch's default type is
 

@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import runpy
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -127,11 +128,22 @@ def read_plan(path):
         return expand([settings], {}), {}
     profile, runs = profiles.read(profiles.find(path)), {}
     try:
+        for file in profile["imports"]:
+            _run(file)
         for entry in expand(profile["models"], profile["recipe"]):
             runs.setdefault(json.dumps([entry.config.to_dict(), entry.autoattack]), entry)
         return list(runs.values()), _checked(profile["evaluate"])
     except ValueError as error:
         raise ValueError(f"profile {path}: {error}") from None
+
+
+@functools.cache
+def _run(file):
+    """Run a Python file, once a process."""
+    try:
+        runpy.run_path(file)
+    except FileNotFoundError:
+        raise ValueError(f"it imports {file!r}, which is not there") from None
 
 
 def _checked(settings):

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from helpers import costs, data, models
+from helpers import costs, data
 from helpers.files import write_atomic
 from helpers.provenance import OtherSourceWarning, same_source
-from helpers.training import manifest
+from helpers.training import manifest, parts
 from helpers.training.config import TrainConfig, as_json, check_names
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
@@ -79,8 +79,9 @@ class Run:
             torch.manual_seed(self.config.seed)
             torch.set_default_dtype(torch.float32)
             try:
-                return models.build(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
-                                    self.dataset.mean, self.dataset.std)
+                network = parts.build_network(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
+                                              self.dataset.mean, self.dataset.std)
+                return network.double() if self.config.precision == "float64" else network
             finally:
                 torch.set_default_dtype(usual)
 
@@ -135,7 +136,7 @@ class Run:
             self.metrics = {name: math.nan if metrics[name] is None else metrics[name] for name in (*NEEDED, *metrics)}
         with reading(self.folder / "provenance.json") as file:
             self.made = {**json.loads(file.read_text()), "source": manifest.source_of(self.folder)}
-        if not same_source(self.made["source"], "training"):
+        if not same_source(self.made["source"], "training", *parts.used_by(self.config)):
             warnings.warn(f"{self.folder.name} was trained by other code than today's (commit "
                           f"{self.made.get('commit')}), which may give other weights: delete its folder to train it "
                           "again", OtherSourceWarning, stacklevel=3)
@@ -148,31 +149,33 @@ def prepare(config, data_root=None, store=None):
 
     Raises ValueError or FileNotFoundError for data, classes, networks or costs that do not fit.
     """
-    dataset = data.load(config.data, data_root)
+    dataset = parts.load_data(config.data, data_root)
     if config.classes is not None:
         dataset = data.select_classes(dataset, config.classes)
-    parts = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
+    split = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
     if config.ratio is not None:
         if config.minority not in dataset.classes:
             raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
         minority = dataset.classes.index(config.minority)
-        train = data.imbalance(dataset.y_train, parts.train, config.ratio, minority, config.split_seed)
-        parts = parts._replace(train=train)
+        train = data.imbalance(dataset.y_train, split.train, config.ratio, minority, config.split_seed)
+        split = split._replace(train=train)
     if dataset.image_size is not None and config.network.startswith("mlp"):
         raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
                          'choose a Wide-ResNet, such as "W-16-1"')
     with torch.device("meta"):
-        models.build(config.network, dataset.num_classes, dataset.in_channels)
+        parts.check_network(parts.build_network(config.network, dataset.num_classes, dataset.in_channels), dataset)
+    own = {} if parts.is_ours(config.network) else {"num_classes": dataset.num_classes,
+                                                    "in_channels": dataset.in_channels}  # to build it without data
     # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
     fitted = config.cost if costs.is_fitted(config.cost) else None
     cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
-    facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION,
+    facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION, **own,
              "cost_digest": costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest}
     folder = folder_of(store, config.label, facts)
     if fitted:
         kept = (folder / "cost.csv").is_file()
         cost = costs.read_csv(folder / "cost.csv", name=fitted) if kept else costs.from_spec(fitted, dataset)
-    return Run(config, dataset, parts, cost, facts, folder)
+    return Run(config, dataset, split, cost, facts, folder)
 
 
 def folder_of(store, label, facts):
