@@ -14,6 +14,7 @@ from torch import nn
 from helpers import losses
 from helpers.allocator import keep_freed_memory
 from helpers.checks import as_images
+from helpers.frozen import prepared
 
 NORMS = ("linf", "l2")
 
@@ -72,7 +73,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         keep_freed_memory()
     counts = AttackCounters() if counters is None else counters
     # A caller who only evaluates may have switched gradients off, or forbidden them.
-    with torch.inference_mode(False), torch.enable_grad(), frozen(model):
+    with torch.inference_mode(False), torch.enable_grad(), frozen(model) as network:
         x = x.clone() if x.is_inference() else x.detach()
         # The starts are drawn in the caller's memory format, which decides what a pixel gets.
         given, x = x, in_format_of(model, x)
@@ -82,7 +83,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
                 found = in_format_of(model, sample_start(given, eps, norm, generator)) if random_start else x.clone()
             else:
                 found = in_format_of(model, start.clone())
-            found = _ascend(model, found, x, y, loss, eps, step_size, steps, norm, counts)
+            found = _ascend(network, found, x, y, loss, eps, step_size, steps, norm, counts)
             if restarts > 1:
                 with torch.no_grad():
                     value = loss(model(found), y)
@@ -157,10 +158,10 @@ def _rows(values, like):
 def frozen(model, mode="eval"):
     """Freeze a model for the length of a block, in `mode` ("eval", "train"), and put everything back afterwards.
 
-    Without weight gradients an attack step costs a third less.
+    Without weight gradients an attack step costs a third less. The block gets the model, `prepared` for many calls.
     """
     if not isinstance(model, nn.Module):
-        yield
+        yield model
         return
     modes = [(module, module.training) for module in model.modules()]
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -169,7 +170,7 @@ def frozen(model, mode="eval"):
     for parameter in learned:
         parameter.requires_grad_(False)
     try:
-        yield
+        yield prepared(model)
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
