@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from helpers import attacks, costs, evaluation, results, training
+from helpers import attacks, audit, costs, evaluation, results, training
 from helpers.evaluation import Evaluation
 from helpers.training import plan
 
@@ -45,7 +45,7 @@ def row(method="wpgd", p=1.0, seed=0, network="W-16-10", cost="one", lam=10.0, p
     config = SimpleNamespace(method=method, p=p, seed=seed, norm="l2", lam=lam, label=f"{method} {p:g}", val_eps=38.0,
                              classes=None)
     run = SimpleNamespace(config=config, folder=Path(f"{method} {p} {seed} {network} {cost} {lam}"),
-                          dataset=SimpleNamespace(classes=CLASSES, name="digits"))
+                          dataset=SimpleNamespace(classes=CLASSES, name="digits"), model=None, made={})
     p = p if method == "wpgd" else 0.0
     return {"paper_data": data, "paper_network": network, "panel": panel, "data": "mnist5k", "network": "W-10-1",
             "method": method, "p": p, "lam": lam, "cost": cost, "eps": 38.0, "seed": seed, "label": config.label,
@@ -64,6 +64,8 @@ def execute(name, rows, folder, **parameters):
         patch.setattr(evaluation, "evaluate_run", noted)
         patch.setattr(training, "train_models", lambda *_, **__: pandas.DataFrame(rows))
         patch.setattr(costs, "from_spec", lambda spec, dataset: METRICS[spec])
+        patch.setattr(audit, "audit", lambda run, **settings: {"model": run.config.label, "norm": run.config.norm,
+                                                               **settings, "verdict": "trust"})
         patch.setattr(results, "REPO_ROOT", folder)
         patch.setattr(results.Results, "figure", lambda self, figure, name: figure)
         for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells:
@@ -139,6 +141,12 @@ def test_the_worst_of_all_attackers_and_the_verdicts(table3):
     assert claims.loc["p-lowers-score", ["value", "verdict"]].tolist() == [1.0, "fails"]
     assert claims.loc["p-costs-robustness:worst", "verdict"] == "holds"
     assert claims.statistic.str.startswith("5,000 MNIST digits, 2 seeds: ").all()
+
+
+def test_the_first_and_the_last_model_over_p_are_audited(table3):
+    audits = pandas.read_csv(table3.folder / "tables" / "audit.csv")
+    assert audits[["model", "pgd_steps", "queries", "verdict"]].to_numpy().tolist() == [
+        [model, 20, 50, "trust"] for model in ("pgd 1", "wpgd 10")]
 
 
 def test_printed_numbers_stand_beside_ours_relative_to_the_papers_zero(table3):

@@ -33,7 +33,7 @@ def row(method, p=1.0, seed=0, paper_network="W-16-10", paper_data="cifar10"):
     images = torch.randint(0, 256, (len(LABELS), 1, 2, 2), dtype=torch.uint8, generator=torch.manual_seed(0))
     run = SimpleNamespace(
         config=config, folder=Path(f"{method} {p} {seed} {network}"), history=HISTORY + 5 * seed * (HISTORY > 9),
-        dataset=SimpleNamespace(classes=CLASSES, x_test=images, y_test=torch.from_numpy(LABELS)),
+        dataset=SimpleNamespace(classes=CLASSES, x_test=images, y_test=torch.from_numpy(LABELS)), made={},
         model=torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)))
     return {"paper_data": paper_data, "paper_network": paper_network, "panel": "", "data": "mnist5k", "eps": 38.0,
             "network": network, "method": method, "p": {"ce": np.nan, "pgd": 0.0}.get(method, p), "lam": 10.0,
