@@ -1,6 +1,7 @@
 """What a run keeps, reports and returns, on notebooks of two or three cells."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ import pytest
 from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
 
 from runner import execute, live
-from runner.__main__ import main
+from runner.__main__ import command, main
 
 WRITES = """
 import csv, json, os, pathlib
@@ -131,8 +132,9 @@ while True:
 
 
 @contextlib.contextmanager
-def at_work(folder, code, **how):
-    """A process that runs `code` on a checkout whose one notebook hears no interrupt; all it started must end."""
+def at_work(folder, code, orphans=False, **how):
+    """A process that runs `code` on a checkout whose one notebook hears no interrupt; all it started must end, or, with
+    `orphans`, the kernel alone."""
     mark = folder / "pid"
     write_notebook(folder, "01_long", "mark = ''", DEAF)
     write_profile(folder, f"notebooks: {{01_long: {{mark: {json.dumps(str(mark))}}}}}")
@@ -140,8 +142,10 @@ def at_work(folder, code, **how):
     child = subprocess.Popen([sys.executable, "-c", f"import sys, pathlib; {code}", str(folder)], **pipes, **how)
     wait_until(lambda: mark.is_file() and mark.read_text().endswith("\n"))
     yield child
-    for pid in mark.read_text().split():
-        wait_until(lambda pid=pid: ended(pid), seconds=3)
+    for pid in mark.read_text().split()[:1 if orphans else 2]:
+        wait_until(lambda pid=pid: ended(pid), seconds=5)
+    if orphans:
+        os.kill(int(mark.read_text().split()[1]), signal.SIGKILL)
 
 
 def test_interrupt_ends_the_kernel_and_what_it_started(tmp_path):
@@ -159,6 +163,61 @@ def test_a_reader_who_leaves_ends_the_kernel_without_a_traceback(tmp_path):
     with at_work(tmp_path, code) as child:
         child.stdout.close()
         assert child.wait(timeout=10) == 141 and b"" == child.stderr.read()
+
+
+@pytest.mark.parametrize("what", ["SIGTERM", "SIGHUP", "SIGKILL"])
+def test_however_the_runner_ends_no_kernel_is_left(tmp_path, what):
+    code = "from runner.__main__ import command, main; command(main, [], pathlib.Path(sys.argv[1]))"
+    with at_work(tmp_path, code, orphans=what == "SIGKILL") as child:
+        child.send_signal(getattr(signal, what))
+        if what == "SIGKILL":
+            assert child.wait(timeout=10) == -signal.SIGKILL
+        else:
+            assert child.wait(timeout=10) == 130 and b"Traceback" not in child.stderr.read()
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(monkeypatch):
+    before = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with pytest.raises(SystemExit):
+            command(lambda: 0)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def test_a_full_disk_is_a_sentence_with_the_name_of_the_place(tmp_path, capsys, monkeypatch):
+    """Papermill writes the copy after each cell, and breaks off in the middle of it."""
+    write_notebook(tmp_path, "01_x", "a = 1", "print(a)")
+    write_profile(tmp_path, "description: tiny")
+
+    def write(self, text, path):
+        open(path, "w").write(text[:50])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with mock.patch.dict(os.environ), mock.patch("papermill.iorw.LocalHandler.write", write):
+        assert main([], tmp_path) == 1
+    told = capsys.readouterr().out
+    assert f"No space left on device: is there room and permission to write {tmp_path}" in told
+    assert "JSON" not in told and "Traceback" not in told
+    monkeypatch.setattr(execute, "write_atomic", mock.Mock(side_effect=OSError(errno.ENOSPC, "x.ipynb is too large")))
+    with mock.patch.dict(os.environ):
+        assert main([], tmp_path) == 1
+    assert "run_all.sh: [Errno 28] x.ipynb is too large" in capsys.readouterr().err
+
+
+def test_a_terminal_that_lacks_letters_loses_no_result(tmp_path):
+    write_notebook(tmp_path, "01_x", "a = 1", "print('größer ε')\nraise ValueError('größer ε …')")
+    write_profile(tmp_path, "description: größer als ε")
+    code = ("import sys, pathlib; from runner.__main__ import command, main;"
+            "command(main, [], pathlib.Path(sys.argv[1]))")
+    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, env=env)
+    assert done.returncode == 1 and b"ValueError: gr??er ? ?" in done.stdout and b"Error" not in done.stderr
+    copy = (tmp_path / "results/quick/executed/01_x.ipynb").read_text(encoding="utf-8")
+    assert "größer ε" in copy
 
 
 def ended(pid):

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import sys
+from contextlib import suppress
 
 from helpers.files import write_atomic
 
@@ -25,18 +26,20 @@ class Progress:
         self._write_status(done, "")
 
     def update(self, row):
-        """Tell what a row of the history says."""
+        """Tell what a row of the history says; whoever cannot be told any more is no reason to stop."""
         epoch, text = row["epoch"], f"loss {row['train_loss']:.3f}  NE {row['val_ne']:.1f} %"
         text += "" if math.isnan(row["val_ae"]) else f"  AE {row['val_ae']:.1f} %"
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update(epoch - self.bar.n)
-        if self.lines:
-            print(f"{self.label}  epoch {epoch}/{self.epochs}  {text}  {row['seconds']:.0f} s", flush=True)
         self._write_status(epoch, text)
-        if epoch == self.epochs:
-            self.bar.close()
+        with suppress(OSError, ValueError):  # a terminal that was closed, a letter that it lacks
+            if self.lines:
+                print(f"{self.label}  epoch {epoch}/{self.epochs}  {text}  {row['seconds']:.0f} s", flush=True)
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update(epoch - self.bar.n)
+            if epoch == self.epochs:
+                self.bar.close()
 
     def _write_status(self, epoch, text):
         if self.status:
-            status = {"run": self.label, "epoch": epoch, "epochs": self.epochs, "text": text}
-            write_atomic(self.status, json.dumps(status))
+            with suppress(OSError):
+                status = {"run": self.label, "epoch": epoch, "epochs": self.epochs, "text": text}
+                write_atomic(self.status, json.dumps(status))

@@ -29,10 +29,11 @@ def main(argv):
         results = options.results / profile["name"]
         if not (results / "executed").is_dir():
             raise FileNotFoundError(f"{results} has no executed notebooks: ./run_all.sh writes them.")
+        report = pages.build(results, cli.REPO, profile["description"])
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
-    print(f"Report: {pages.build(results, cli.REPO, profile['description'])}")
+    print(f"Report: {report}")
     return code
 
 

@@ -1,6 +1,7 @@
 """``python -m runner [options]``: what run_all.sh starts once the environment is ready."""
 
 import csv
+import errno
 import os
 import resource
 import shutil
@@ -12,6 +13,8 @@ from collections import Counter
 
 from runner import cli, profiles
 from runner.live import clock
+
+GONE = (errno.EPIPE, errno.EIO)  # what writing to a reader who left, or to a terminal that was closed, gives
 
 
 def main(argv=None, repo=cli.REPO):
@@ -33,6 +36,11 @@ def main(argv=None, repo=cli.REPO):
     except KeyboardInterrupt:
         print(f"Interrupted. What was finished is in {results}; a second start resumes training.")
         return 130
+    except OSError as error:
+        if error.errno in GONE:
+            raise
+        print(f"run_all.sh: {error}", file=sys.stderr)
+        return 1
     print(*_summary(outcomes, results, began), sep="\n")
     return 1 if any(status == "failed" for status, _ in outcomes.values()) else 0
 
@@ -64,11 +72,17 @@ def _summary(outcomes, results, began):
 
 def command(main, *words):
     """A main function, for a shell: 141 if whoever read the output has gone (``./run_all.sh | head``)."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal; under nohup it is ignored, and on Windows there is none
+        if signal.getsignal(number := getattr(signal, name, signal.SIGTERM)) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that lacks a letter is no reason to lose results
     try:
         code = main(*words)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
         # Python flushes at exit, and would complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 128 + signal.SIGPIPE

@@ -16,6 +16,7 @@ import psutil
 from nbformat.v4 import new_output
 from papermill.engines import NBClientEngine, papermill_engines
 
+from helpers.files import write_atomic
 from runner.live import Line, training_progress
 
 TICK = 0.25  # seconds between two looks at the progress
@@ -86,10 +87,10 @@ def _execute(source, copy, parameters, line):
     try:
         while wait([work], TICK).not_done:
             line.tell(*_position())
-    except (KeyboardInterrupt, BrokenPipeError) as stop:  # or nobody reads the line any more
+    except (KeyboardInterrupt, OSError) as stop:  # or nobody reads the line any more
+        _end_kernels(work)
         if isinstance(stop, KeyboardInterrupt):
             line.tell("interrupted", last=True)
-        _end_kernels(work)
         raise
     return work.exception()
 
@@ -116,6 +117,8 @@ def _problem(error, copy):
         added = sum(ADDED in cell.metadata.get("tags", ()) for cell in _Watched.notebook.cells[: index + 1])
         first = error.source.strip().splitlines()[0]
         where = f"  cell {index + 1 - added}, In [{error.exec_count or ' '}]: {first}\n"
+    if isinstance(error, OSError):
+        value = f"{value}: is there room and permission to write {copy}?"
     message = " ".join(f"{name}: {value}".split())
     if "Kernel died" in message:
         message += ". Most often the memory was too small: see the profile's batch and data sizes."
@@ -133,10 +136,11 @@ def _end_kernels(work, patience=10.0):
 
 def strip_paths(copy, repo):
     """Make this machine's paths in an executed copy relative to the checkout, or drop them: copies are committed."""
-    if not copy.is_file():
-        return
     root = json.dumps(str(repo), ensure_ascii=False)[1:-1]
-    notebook = json.loads(re.sub(rf"(?<![\w/.+-]){re.escape(root)}/", "", copy.read_text(encoding="utf-8")))
+    try:
+        notebook = json.loads(re.sub(rf"(?<![\w/.+-]){re.escape(root)}/", "", copy.read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # not there, or half written on a full disk: papermill's own error says so
+        return
     record = notebook["metadata"].get("papermill", {})
     for holder in (record, record.get("parameters", {})):
         for key in [key for key, value in holder.items() if isinstance(value, str) and os.path.isabs(value)]:
@@ -145,4 +149,4 @@ def strip_paths(copy, repo):
         if ADDED in cell["metadata"].get("tags", ()):
             kept = [line for line in cell["source"] if not re.match(r"\w+ = ['\"]/", line)]
             cell["source"] = "".join(kept).replace("}, {", "},\n    {").splitlines(keepends=True)  # a model a line
-    copy.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_atomic(copy, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")
