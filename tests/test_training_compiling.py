@@ -2,11 +2,14 @@
 import importlib.util
 import json
 import shutil
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import data, models, training
@@ -93,3 +96,26 @@ def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
         run = training.train(config, data_root=stripes, store=tmp_path / str(compile), progress=False, compile=compile)
         states.append(load_file(run.folder / "weights.safetensors"))
     assert seen == [None] and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_deadline_ends_the_first_epoch_once_its_length_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "TIMED_STEPS", 2)
+    steps = []
+    monkeypatch.setattr(loop.Trainer, "_step", lambda self, x, y: steps.append(time.sleep(0.1)) or torch.tensor(0.0))
+    config = training.configure(TOY, batch_size=16)
+    with pytest.raises(training.OutOfTime, match=r"stopped in epoch 1, which takes \d+ s more"):
+        training.train(config, store=tmp_path, progress=False, deadline=time.monotonic() + 2)
+    assert len(steps) == 2, "of fifty"
+
+
+def test_every_network_of_a_plan_is_compiled_once_and_for_all(tmp_path, monkeypatch):
+    """Dynamo's default gives up a function after eight graphs, of which all networks of a plan share one."""
+    counter, compiler = CompileCounterWithBackend("aot_eager"), torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, mode, **how: compiler(model, backend=counter, **how))
+    frames = [0]
+    for width in range(8, 13):
+        _, run = train(tmp_path, True, network=f"mlp-{width}", batch_size=32 + width)
+        assert json.loads((run.folder / "provenance.json").read_text())["compiled"] is True
+        frames.append(counter.frame_count)
+    graphs = {after - before for before, after in pairwise(frames)}
+    assert graphs == {2}, "attack and step, of every network: none is left out, none is compiled while it trains"

@@ -20,6 +20,7 @@ from helpers.training.export import export_run, restore_runs
 from helpers.training.launch import OutOfTime, new_accelerator, on_main
 from helpers.training.loop import train
 from helpers.training.plan import audited, evaluate_planned, read_plan
+from helpers.training.sprint import sprint
 from helpers.training.store import default_store, finished, prepare
 
 RESULTS = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "parameters")  # times are none
@@ -38,6 +39,10 @@ def main(words=None):
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
     parser.add_argument("--weights", choices=("float32", "float16"), help="export the weights as well")
     parser.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again, and compare")
+    parser.add_argument("--sprint", type=float, metavar="MINUTES",
+                        help="as many whole runs as fit, of 8 to 12 epochs, brought to --export: training/sprint.py")
+    parser.add_argument("--files", type=int, default=8, help="of a sprint, how many files may be brought")
+    parser.add_argument("--megabytes", type=int, default=15, help="of a sprint, how large each file may be")
     parser.add_argument("--restore", type=Path, metavar="DIR", help="put exported networks into the store")
     options = parser.parse_args(words)
     if sum(one is not None for one in (options.profile, options.verify, options.restore)) != 1:
@@ -47,6 +52,10 @@ def main(words=None):
             names = restore_runs(options.restore, options.store)
             print(*names, f"{len(names)} runs put into {options.store}", sep="\n")
             return 0
+        if options.sprint:
+            return sprint(*read_plan(options.profile), options.sprint, options.export or Path("sprint"),
+                          data_root=options.data_root, store=options.store, files=options.files,
+                          megabytes=options.megabytes)
         return verify(options.verify, options.data_root) if options.verify else work(options)
     except OutOfTime as stop:
         print(f"time is over: {stop}; call again to resume")

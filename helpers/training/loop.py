@@ -20,6 +20,8 @@ from helpers.training.launch import OutOfTime, alone, new_accelerator, on_main, 
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
 
+TIMED_STEPS = 20  # of an epoch, after which its length is known
+
 
 def train(config, *, data_root=None, store=None, progress=True, compile="auto", deadline=None):
     """Train a model, or load it if this config was trained before, or resume it if that was interrupted.
@@ -59,16 +61,16 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
 
 
 def _train(run, accelerator, progress, compile, deadline):
-    config, lasted = run.config, 0.0
+    config = run.config
     commit()  # asked now: one that is made while this trains did not train it
     trainer = Trainer(run, accelerator, compile)
-    bar = Progress(run, trainer.epoch, progress)
+    bar, lasted = Progress(run, trainer.epoch, progress), trainer.seconds / max(trainer.epoch, 1)
     while trainer.epoch < config.epochs:
         # Would an epoch that takes as long as the last one, with validation, end too late?
         if deadline is not None and on_main(lambda last: time.monotonic() + 1.1 * last > deadline, lasted):
             raise OutOfTime(f"{config.label}: stopped after epoch {trainer.epoch} of {config.epochs}")
         began = time.perf_counter()
-        loss = trainer.run_epoch()
+        loss = trainer.run_epoch(deadline)
         if trainer.epoch % config.val_every == 0 or trainer.epoch == config.epochs:
             run.rows.append(on_main(trainer.validate, loss))
             bar.update(run.rows[-1])
@@ -140,8 +142,11 @@ class Trainer:
                        eps=config.eps / 255, step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
                        counters=attacks.AttackCounters(), check=False)
 
-    def run_epoch(self):
-        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6)."""
+    def run_epoch(self, deadline=None):
+        """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6).
+
+        Where its first steps say that it would end after the deadline, it raises `OutOfTime`.
+        """
         began, config, total = time.perf_counter(), self.config, 0.0
         self.model.train()
         order = torch.randperm(len(self.labels), generator=self.order)
@@ -152,6 +157,11 @@ class Trainer:
                 group["lr"] = rate
             images = images if self.augment is None else self.augment(images, self.order)
             total += self._step(data.to_float(images).to(self.dtype), self.labels[picked])
+            if deadline is not None and index + 1 == TIMED_STEPS:
+                float(total)  # a GPU is done with them
+                left = (time.perf_counter() - began) * (len(batches) / TIMED_STEPS - 1)
+                if on_main(lambda seconds: time.monotonic() + seconds > deadline, left):
+                    raise OutOfTime(f"{config.label}: stopped in epoch {self.epoch + 1}, which takes {left:.0f} s more")
         for buffer in (*self.model.buffers(), *self.result.buffers()):
             broadcast(buffer)
         # Read once: reading it in every step would make every step wait.
