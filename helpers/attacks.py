@@ -240,6 +240,9 @@ def validate(x, y, eps, norm, check=True):
     if not 0 <= eps < math.inf or (norm == "linf" and eps > 1):
         raise ValueError(f"eps = {eps:g} is no radius: give a finite eps >= 0, for L-inf at most 1, in units of the "
                          "input (4 / 255, say)")
+    if check and len(x) and (0 < eps < 1e-3 or eps > 1.0001 * x[0].numel() ** 0.5):
+        said = "less than a grey level: was it divided by 255 twice" if eps < 1 else "all images: was it meant in 1/255"
+        warnings.warn(f"eps = {eps:g}, in units of the input, reaches {said}?", stacklevel=3)
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype} cannot be perturbed: convert them to float in [0, 1] "
                          "(helpers.data.to_float)")

@@ -69,6 +69,8 @@ FAULTS = {
     # attacks
     "eps < 0": (lambda: attack(eps=-0.1), ["eps = -0.1", "eps >= 0"]),
     "eps = nan": (lambda: attack(eps=math.nan), ["eps = nan"]),
+    "eps in 1/255": (lambda: attack(eps=4.0), ["eps = 4", "units of the input"]),
+    "eps = inf": (lambda: attack(eps=math.inf, norm="l2"), ["eps = inf"]),
     "integer images": (lambda: attack((IMAGES * 255).byte()), ["uint8", "to_float"]),
     "images in 0..255": (lambda: attack(IMAGES * 255), ["[0, 1]", "normalisation"]),
     "negative images": (lambda: attack(IMAGES - 1), ["found -0.99", "[0, 1]"]),
@@ -120,6 +122,7 @@ FAULTS = {
     "schedule": (lambda: training.configure(BASE, schedule="linear"), ["'linear'", "one_cycle"]),
     "augment": (lambda: training.configure(BASE, augment="flip"), ["augment = 'flip'", "crop"]),
     "negative eps": (lambda: training.configure(BASE, method="pgd", eps=-1), ["eps = -1", ">= 0"]),
+    "eps above 255": (lambda: training.configure(BASE, method="pgd", eps=300), ["eps = 300", "at most 255"]),
     "infinite p": (lambda: training.configure(BASE, p=math.inf), ["p = inf"]),
     "lr = 0": (lambda: training.configure(BASE, lr=0), ["lr = 0", "> 0"]),
     "ema = 1": (lambda: training.configure(BASE, ema=1), ["ema = 1", "[0, 1)"]),
@@ -140,6 +143,16 @@ def test_bad_input_is_named_with_its_remedy(fault):
     assert "\n" not in message and len(message) > 20
     for part in parts:
         assert part in message, f"{part!r} is not in: {message}"
+
+
+@pytest.mark.parametrize("call, said", [
+    (lambda: training.configure(BASE, method="pgd", eps=4 / 255), "eps = 0.0156863 is in 1/255.* 4 if 0.0157"),
+    (lambda: training.configure(BASE, val_eps=0.3), "val_eps = 0.3 is in 1/255.* 76.5 if 0.3"),
+    (lambda: attack(eps=8 / 255 / 255), "divided by 255 twice"),
+    (lambda: attack(eps=128.0, norm="l2"), "eps = 128, .* reaches all images: was it meant in 1/255")])
+def test_a_radius_in_another_unit_is_told(call, said):
+    with pytest.warns(UserWarning, match=said):
+        call()
 
 
 LATE = {

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
@@ -180,6 +181,20 @@ def test_the_runner_gets_a_status_file_and_no_lines(capsys, monkeypatch, tmp_pat
     status = json.loads((tmp_path / "status.json").read_text())
     assert status == {"run": "run", "epoch": 2, "epochs": 3, "text": "loss 0.500  NE 12.3 %"}
     assert capsys.readouterr().out == ""
+
+
+def test_whoever_cannot_be_told_any_more_stops_no_training(monkeypatch, tmp_path):
+    """A closed terminal, a pipe whose reader left, a full disk below the status file, a terminal without a letter."""
+    for error in (OSError(5, "Input/output error"), BrokenPipeError(), ValueError("I/O operation on closed file"),
+                  UnicodeEncodeError("ascii", "ε", 0, 1, "ordinal not in range")):
+        monkeypatch.delenv("WPGD_STATUS", raising=False)
+        bar = Progress(run_of(3), 1, show=True)
+        monkeypatch.setattr("builtins.print", mock.Mock(side_effect=error))
+        bar.update(ROW)
+        monkeypatch.undo()
+    monkeypatch.setenv("WPGD_STATUS", str(tmp_path / "a file" / "status.json"))
+    (tmp_path / "a file").write_text("")
+    Progress(run_of(3), 1, show=True).update(ROW)
 
 
 # --- imports ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import typing
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,6 +112,11 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not (value >= least and math.isfinite(value)):
                 raise ValueError(f"{name} = {value}: it must be a finite number >= {least}")
+            if name.endswith("eps") and value and value > 255 and self.norm == "linf":
+                raise ValueError(f"{name} = {value:g}: it is in 1/255, at most 255 for L-inf")
+            if name.endswith("eps") and value and value < 1:
+                warnings.warn(f"{name} = {value:g} is in 1/255, less than a grey level: {255 * value:.3g} if "
+                              f"{value:.3g} of the range of a pixel was meant", stacklevel=5)
         for name in ("lr", "lam"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
