@@ -63,3 +63,20 @@ def test_nltk_agrees_on_the_shared_word():
         pytest.skip("WordNet's corpus is not here; set NLTK_DATA")
     common = first.lowest_common_hypernyms(second)[0].name().split(".")[0]
     assert shared_hypernym(["cat", "dog"]) == common
+
+
+def test_pairs_are_chosen_by_rank_only_where_there_are_ranks():
+    ranked = costs.CostMatrix([[0, 1, 2], [1, 0, 3], [2, 3, 0]], ("a", "b", "c"))
+    assert costs.pairs_by_cost(ranked).tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 0]]
+    assert costs.pairs_by_cost(ranked, which="similar").tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert costs.pairs_by_cost(ranked, share=1).sum() == 6
+    values = 1 - np.eye(10)
+    values[4, 9] = values[9, 4] = values[1, 7] = values[7, 1] = 10
+    dear = costs.CostMatrix(values, list("0123456789"))  # 86 of 90 pairs cost the same
+    assert not costs.pairs_by_cost(dear).any() and not costs.pairs_by_cost(dear, which="similar").any()
+    assert costs.pairs_by_cost(dear, share=4 / 90).sum() == 4
+    # All distances that the study ranks do have ranks.
+    for data_set in ("cifar10", "cifar100", "tiny-imagenet-200"):
+        cost = costs.wordnet_cost(data_set)
+        near, far = (costs.pairs_by_cost(cost, which=which) for which in ("similar", "distant"))
+        assert near.any() and far.any() and not (near * far).any()

@@ -11,7 +11,8 @@ SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbour
 def pairs_by_cost(cost, share=1 / 3, which="distant"):
     """A 0/1 matrix (K, K) of the pairs of classes with the highest ("distant") or lowest ("similar") costs.
 
-    `share`, in (0, 1], is that of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too. It
+    `share`, in (0, 1], is that of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too.
+    Where that makes them more than half of all pairs (and than `share`), there is no such rank, and none is chosen. It
     is a cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing
     the same) that end in one of these pairs.
     """
@@ -19,7 +20,8 @@ def pairs_by_cost(cost, share=1 / 3, which="distant"):
         raise ValueError(f'pairs_by_cost takes "distant" or "similar", a share in (0, 1], not {which!r} and {share}.')
     values, off = cost.values * (1 if which == "distant" else -1), ~np.eye(len(cost), dtype=bool)
     ranked = np.sort(values[off])[::-1]
-    return (off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])).astype(np.float64)
+    chosen = off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])
+    return (chosen * (chosen.sum() <= max(share, 0.5) * off.sum())).astype(np.float64)
 
 
 def ordered_groups(cost):
