@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a notebook or terminal, a line an epoch in a log, a status file for `run_all.sh`."""
+"""How far a run is: a line of text in a notebook or terminal, one an epoch in a log, a status file for `run_all.sh`."""
 import json
 import math
 import os
@@ -12,17 +12,18 @@ class Progress:
     """Tell of each validated epoch; `done`: epochs that were done before; `show`: whether to tell at all."""
 
     def __init__(self, run, done, show):
-        from tqdm.auto import tqdm
+        from tqdm import tqdm  # text, in a notebook too: a widget is lost with its tab
         self.label, self.epochs = run.config.label, run.config.epochs
         self.status = os.environ.get("WPGD_STATUS") if show else None
         # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        watched = sys.stderr.isatty() or getattr(shell, "kernel", None) is not None
+        notebook = getattr(shell, "kernel", None) is not None
+        watched = sys.stderr.isatty() or notebook
         # Under the runner, output goes into the executed notebook: there a bar would be litter.
         show = show and not self.status
         self.lines = show and not watched
         self.bar = tqdm(total=self.epochs, initial=done, desc=self.label, unit="epoch", leave=False,
-                        disable=not (show and watched))
+                        disable=not (show and watched), **({"file": sys.stdout, "ncols": 110} if notebook else {}))
         self._write_status(done, "")
 
     def update(self, row):
