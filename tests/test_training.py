@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support import write_npz
 
-from helpers import attacks, costs, data, losses, models, training
+from helpers import answers, attacks, costs, data, losses, models, training
 from helpers.evaluation import evaluate
-from helpers.training import loop
+from helpers.training import loop, store
 from helpers.training.store import prepare
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "batch_size": 16, "val_size": 16,
@@ -383,3 +383,22 @@ def test_the_cost_of_a_run_is_kept_as_it_was(run_it):
     run = run_it(TOY, method="wpgd")
     kept = costs.read_csv(run.folder / "cost.csv", run.dataset.classes)
     assert np.array_equal(kept.values, run.cost.values) and kept.classes == run.cost.classes
+
+
+def test_a_run_may_start_from_the_weights_of_another(run_it, stripes, tmp_path, monkeypatch):
+    first = run_it(method="ce")
+    second = run_it(method="ce", start=first.folder.name)
+    assert second.folder.name != first.folder.name and f"start={first.folder.name}" in second.config.label
+    begun = prepare(second.config, stripes, tmp_path / "runs").network()
+    assert answers.weights_fingerprint(begun) == answers.weights_fingerprint(first.model)
+    assert not equal(first, second)
+    # Weights that come with the study, in half precision, in a store that has never seen the run.
+    shipped = tmp_path / "results" / "reduced" / "weights"
+    shipped.mkdir(parents=True)
+    save_file({name: value.half() if value.is_floating_point() else value for name, value in weights(first).items()},
+              shipped / f"{first.folder.name}.safetensors")
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
+    again = prepare(second.config, stripes, tmp_path / "elsewhere").network()
+    assert torch.allclose(again.classifier.weight, begun.classifier.weight, atol=1e-3)
+    with pytest.raises(FileNotFoundError, match="no weights of a run 'nobody'"):
+        run_it(method="ce", start="nobody")

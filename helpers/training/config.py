@@ -55,6 +55,7 @@ class TrainConfig:
     precision : "float32", "bf16" (autocast; BatchNorm and losses stay in float32), or "float64", for tests
     batch_norm_parts : 1: BatchNorm normalises by the whole batch, also where several processes share it; n: each of n
         processes by its own part, which only n processes can do
+    start : name of a run whose weights are the initial ones, of the store or with weights in ``results/*/weights/``
     """
 
     data: str
@@ -92,6 +93,7 @@ class TrainConfig:
     loss: str = later("cross_entropy")
     optimizer: str = later("sgd")
     batch_norm_parts: int = later(1)
+    start: str | None = later(None)
 
     def __post_init__(self):
         hints, put = typing.get_type_hints(type(self)), functools.partial(object.__setattr__, self)

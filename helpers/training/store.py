@@ -81,9 +81,12 @@ class Run:
             try:
                 network = parts.build_network(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
                                               self.dataset.mean, self.dataset.std)
-                return network.double() if self.config.precision == "float64" else network
             finally:
                 torch.set_default_dtype(usual)
+        if self.config.start:
+            with reading(weights_of(self.config.start, self.folder.parent)) as file:
+                network.load_state_dict(load_file(file))
+        return network.double() if self.config.precision == "float64" else network
 
     def begin(self):
         """Before training, which may take days: the place must take what it will write.  Writes the config.json."""
@@ -162,6 +165,8 @@ def prepare(config, data_root=None, store=None):
     if dataset.image_size is not None and config.network.startswith("mlp"):
         raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
                          'choose a Wide-ResNet, such as "W-16-1"')
+    if config.start:
+        weights_of(config.start, store)
     with torch.device("meta"):
         parts.check_network(parts.build_network(config.network, dataset.num_classes, dataset.in_channels), dataset)
     own = {} if parts.is_ours(config.network) else {"num_classes": dataset.num_classes,
@@ -234,6 +239,15 @@ def find(store=None, **wanted):
 def exported(name):
     """Folder of a run that was exported with its answers, ``results/*/runs/<name>/``; None if there is none."""
     return next((file.parent for file in sorted(RESULTS.glob(f"*/runs/{name}/answers.npz"))), None)
+
+
+def weights_of(name, store=None):
+    """The file of weights of a run in a store, or of one that comes with the study; else a FileNotFoundError."""
+    shipped = sorted(RESULTS.glob(f"*/weights/{name}.safetensors"))
+    files = [Path(store or default_store()) / name / "weights.safetensors", *shipped]
+    if not (found := [file for file in files if file.is_file()]):
+        raise FileNotFoundError(f"there are no weights of a run {name!r}: train it, or see results/*/weights")
+    return found[0]
 
 
 def write_weights(folder, model):
