@@ -2,10 +2,12 @@
 
     <results>/<profile>/figures/fig10.png .pdf .csv   tables/table2.csv   metrics/<notebook>.json (provenance)
                         claims.csv                    paper_vs_ours.csv
+    <results>/mine/<profile>-<what was changed>/      the same of a notebook whose parameters are not its profile's
 
 Every result is a tidy DataFrame, one row an observation, an `Interval` in a cell; on disk a column x of intervals
 becomes "x", "x low", "x high". Numbers have six significant digits there.
 """
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -30,11 +32,23 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 
 
 class Results:
-    """The results of one notebook ("02_accuracy_gap") under one profile, in ``<root>/<profile>/``; notes the seed."""
+    """The results of one notebook ("02_accuracy_gap") under one profile, in ``<root>/<profile>/``; notes the seed.
 
-    def __init__(self, notebook, profile, root, seed=0):
+    `own` are parameters that are not those of the profile, {name: value} (`training.changed`): what comes of them is
+    the reader's own.  It goes to ``<root>/mine/``, to the folder `name` or one that is named by them; figures say so,
+    and have no committed reference beside unless `reference` is set to True.
+    """
+
+    def __init__(self, notebook, profile, root, seed=0, own=None, name=None):
         self.notebook, self.profile, self.seed = notebook, profile, seed
-        self.folder = Path(root) / profile
+        self.folder, self.label, self.reference = Path(root) / profile, profile, not own
+        if own:
+            digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:4]
+            self.folder = Path(root) / "mine" / (name or f"{'-'.join([profile, *own])[:60]}-{digest}")
+            texts = [f"{key} {value}" if len(str(value)) <= 60 else f"{key} {digest}" for key, value in own.items()]
+            self.label = f"{profile}, but {', '.join(texts)}"
+            print(f"Not as in the profile {profile}: {', '.join(own)}. Results go to {self.folder}; no committed run "
+                  "is drawn beside (outputs.reference = True draws it).")
         self._compared, self._written = {}, set()
         self._start = time.perf_counter()
         commit()  # asked now: one that is made while the notebook runs did not make its numbers
@@ -60,18 +74,29 @@ class Results:
             (self.folder / f"figures/{name}{suffix}").unlink(missing_ok=True)
         if len(frame):
             self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if len(frame) > LARGE else ''}")
-        parts = [(self.profile, title, frame), *_reference(self.profile, name, frame)]
+        parts = [(self.label, title, frame), *(_reference(self.profile, name, frame) if self.reference else [])]
         return pd.concat([part.assign(profile=f"{profile}: {title}" if title else profile)[["profile", *frame.columns]]
                           for profile, title, part in parts], ignore_index=True)
 
-    def figure(self, fig, name):
-        """Save ``figures/<name>.png`` (150 dpi) and ``.pdf``, both without dates; returns the figure, still open."""
+    def figure(self, fig, name, alt):
+        """Save ``figures/<name>.png`` (150 dpi) and ``.pdf``, both without dates, and `show` it; returns the figure."""
         import matplotlib
+        about = {"png": {"Software": None, "Description": alt}, "pdf": {"CreationDate": None, "Subject": alt}}
         with matplotlib.rc_context({"pdf.fonttype": 42}):  # text in the PDF stays text
-            for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
+            for kind, metadata in about.items():
                 content = io.BytesIO()
                 fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
                 self._put(f"figures/{name}.{kind}", content.getvalue())
+        return self.show(fig, alt)
+
+    @staticmethod
+    def show(fig, alt):
+        """Show a figure in a notebook, with the text `alt` for those who do not see it; returns the figure, closed."""
+        import matplotlib.pyplot as plt
+        from IPython import display, get_ipython
+        if get_ipython() is not None:
+            display.display(fig, metadata={"image/png": {"alt": alt}})
+        plt.close(fig)
         return fig
 
     def table(self, frame, name):

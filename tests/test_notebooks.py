@@ -1,16 +1,20 @@
 """The notebooks as they are committed, and all of them executed once at smoke scale."""
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
 import pandas
 import pytest
+from PIL import Image
 
-from helpers.training.plan import expand
+from helpers.training import changed, expand
 from runner import cli, profiles
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,10 +66,48 @@ def test_a_notebook_is_short_and_one_idea_a_cell(path):
     assert len(nbformat.read(path, as_version=4).cells) <= 50
     for cell in cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source[:60]
-    # Tables and formulas are no prose.
-    other = re.compile(r"^\|.*?$|\$\$.*?\$\$|\$.*?\$", re.M | re.S)
+    # Tables, formulas, code and the addresses of links are no prose.
+    other = re.compile(r"```.*?```|^\|.*?$|\$\$.*?\$\$|\$.*?\$|\]\([^)]*\)", re.M | re.S)
     words = [len(other.sub("", cell.source).split()) for cell in cells(path, "markdown")]
-    assert max(words) <= 120 and sum(words) / len(words) <= 60
+    assert max(words) <= 80 and sum(words) / len(words) <= 43
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_leads_on(path):
+    text = [cell.source for cell in cells(path, "markdown")]
+    assert "(glossary.md)" in text[0] and any("(../helpers/" in one for one in text)
+    after = NOTEBOOKS[(NOTEBOOKS.index(path) + 1) % len(NOTEBOOKS)]
+    assert f"({after.name})" in text[-1]
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", "".join(text)):
+        assert (path.parent / target).exists(), target
+
+
+def solutions(path):
+    """The code in the folded solutions of a notebook's exercises."""
+    folded = "".join(cell.source for cell in cells(path, "markdown") if "<summary>Solutions" in cell.source)
+    return [textwrap.dedent(code) for code in re.findall(r"^[^\n]*```python\n(.+?)^ *```", folded, re.M | re.S)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_solutions_that_change_the_parameters(path):
+    """They name parameters, ask for runs that can be, and make the results the reader's own."""
+    assert solutions(path)
+    for code in solutions(path):
+        if code.startswith("# parameters\n"):
+            given = declared(path)
+            assert changed(path.stem, given) == {}
+            known = set(given)
+            exec(code, {}, given)
+            assert set(given) == known and changed(path.stem, given), code
+
+
+def as_cell(code):
+    """A solution as a cell; a literal in its last line, as a comment, is what it must give."""
+    *_, last = ast.parse(code).body
+    expected = code.rstrip().rpartition("\n")[2]
+    if expected.startswith("# "):
+        code += f"\nassert ({ast.get_source_segment(code, last)}) == {expected[2:]}"
+    return nbformat.v4.new_code_cell(code)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -102,13 +144,19 @@ def test_a_notebook_opened_by_hand_is_the_quick_profile(path):
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
-    """All notebooks executed once by the command that users call, into a folder with a space in its name."""
-    results = tmp_path_factory.mktemp("smoke results")
-    before = {path: path.read_bytes() for path in NOTEBOOKS}
+    """All notebooks, with the solutions of their exercises below, executed once by the command that users call."""
+    results, copy = tmp_path_factory.mktemp("smoke results"), tmp_path_factory.mktemp("checkout") / "notebooks"
+    shutil.copytree(ROOT / "notebooks", copy)
+    for path in NOTEBOOKS:
+        book = nbformat.read(path, as_version=4)
+        book.cells += [as_cell(code) for code in solutions(path) if not code.startswith("# parameters\n")]
+        nbformat.write(book, copy / path.name)
+    before = {path: path.read_bytes() for path in copy.glob("*.ipynb")}
     words = [sys.executable, "-P", "-m", "runner", "--profile", "smoke", "--results", str(results)]
-    done = subprocess.run(words, cwd=results, capture_output=True, text=True, timeout=400)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)])}
+    done = subprocess.run(words, cwd=results, env=env, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert before == {path: path.read_bytes() for path in NOTEBOOKS}
+    assert before == {path: path.read_bytes() for path in copy.glob("*.ipynb")}
     return results / "smoke"
 
 
@@ -138,7 +186,18 @@ def test_smoke_writes_verdicts_and_the_comparison(smoke):
 
 def test_smoke_executes_without_warnings_for_the_reader(smoke):
     for path in sorted((smoke / "executed").glob("*.ipynb")):
+        assert "widgets" not in nbformat.read(path, as_version=4).metadata
         for cell in cells(path):
             for output in cell.get("outputs", []):
                 assert output.output_type != "error"
                 assert output.get("name") != "stderr", f"{path.stem}: {output.text[:300]}"
+
+
+def test_every_figure_of_smoke_says_what_it_shows(smoke):
+    for path in sorted((smoke / "executed").glob("*.ipynb")):
+        shown = [output for cell in cells(path) for output in cell.outputs if "image/png" in output.get("data", {})]
+        assert shown or path.stem.startswith("00"), path.stem
+        for output in shown:
+            assert len(output.metadata.get("image/png", {}).get("alt", "")) > 40, path.stem
+    for file in (smoke / "figures").glob("*.png"):
+        assert len(Image.open(file).text["Description"]) > 40, file.name

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers import files, results
 from helpers.claims import Claim
@@ -52,7 +53,7 @@ def test_a_profile_with_a_dot_in_its_name_has_a_folder_of_its_own(tmp_path, repo
     out = Results("05", profile, tmp_path)
     out.beside(FRAME, "fig10.1")
     out.table(FRAME, "table1.2")
-    out.figure(plt.figure(), "fig10.1")
+    out.figure(plt.figure(), "fig10.1", "nothing")
     out.finish([])
     assert [path.name for path in tmp_path.iterdir()] == [profile]
     written = {str(path.relative_to(tmp_path / profile)) for path in tmp_path.rglob("*.*") if path.is_file()}
@@ -94,16 +95,16 @@ def test_figures_are_saved_twice_and_alike(tmp_path):
     fig, ax = plt.subplots(figsize=(4, 3))
     ax.plot([0, 1], [1, 0])
     out = Results("02_gap", "quick", tmp_path)
-    assert out.figure(fig, "fig01") is fig
+    assert out.figure(fig, "fig01", "two lines") is fig
     folder = tmp_path / "quick" / "figures"
     before = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    out.figure(fig, "fig01")
+    out.figure(fig, "fig01", "two lines")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(before) == ["fig01.pdf", "fig01.png"]
     assert before["fig01.png"].startswith(b"\x89PNG") and len(before["fig01.png"]) > 2000
     assert before["fig01.pdf"].startswith(b"%PDF") and b"CreationDate" not in before["fig01.pdf"]
-    assert plt.fignum_exists(fig.number)
-    plt.close(fig)
+    assert not plt.fignum_exists(fig.number), "it is shown by `figure`, and not once more"
+    assert Image.open(tmp_path / "quick" / "figures" / "fig01.png").text["Description"] == "two lines"
 
 
 def test_comparison_and_claims_replace_their_own_rows_and_keep_the_others(tmp_path):
@@ -187,3 +188,19 @@ def test_metrics_name_the_runs_behind_the_numbers(tmp_path):
     Results("02", "quick", tmp_path).finish([], [run])
     said = json.loads((tmp_path / "quick/metrics/02.json").read_text())["runs"]["digits_CE-1"]
     assert (said["commit"], said["source"], said["threads"]) == ("abc", "def", 2)
+
+
+def test_what_is_not_as_in_the_profile_is_the_readers_own(repo, tmp_path, capsys):
+    Results("05", "reduced", repo).beside(FRAME, "fig10", "CIFAR-10")
+    own = {"cost": [[0, 1], [1, 0]], "p": 2.5}
+    out = Results("05", "quick", tmp_path, own=own)
+    assert out.folder.parent == tmp_path / "mine" and out.folder.name.startswith("quick-cost-p-")
+    assert "cost, p" in capsys.readouterr().out
+    drawn = out.beside(FRAME, "fig10", "digits")
+    assert list(drawn.profile.unique()) == ["quick, but cost [[0, 1], [1, 0]], p 2.5: digits"], "no reference"
+    out.reference = True
+    assert "reduced: CIFAR-10" in list(out.beside(FRAME, "fig10").profile)
+    out.finish([])
+    assert not (tmp_path / "quick").exists() and (out.folder / "claims.csv").is_file()
+    assert Results("05", "quick", tmp_path, own={**own, "p": 1.0}).folder != out.folder
+    assert Results("07", "quick", tmp_path, own=own, name="till").folder == tmp_path / "mine" / "till"

@@ -69,8 +69,9 @@ def book(tmp_path_factory):
         patch.setattr(training, "train_models", lambda *_, **__: pd.DataFrame(rows))
         patch.setattr(training, "train", lambda config, **_: rows[0]["run"])
         patch.setattr(costs, "from_spec", lambda spec, dataset: COST)
+        patch.setattr(training, "changed", lambda *_: {})
         patch.setattr(results, "REPO_ROOT", folder)
-        patch.setattr(results.Results, "figure", lambda self, figure, name: figure)
+        patch.setattr(results.Results, "figure", lambda self, figure, *_: figure)
         for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
             if cell.cell_type == "code":
                 exec(compile(cell.source, cell.source[:40], "exec"), names)
