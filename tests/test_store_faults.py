@@ -2,6 +2,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from helpers import answers, attacks, evaluation, files, training
@@ -195,6 +197,31 @@ def test_a_run_is_found_by_its_cost_matrix(run_it):
     cost = CostMatrix(COST, ("c0", "c1", "c2"), name="mine")
     run = run_it(epochs=1, method="wpgd", eps=4, cost=cost)
     assert training.find(run.folder.parent, cost=cost) == [run.folder]
+
+
+def test_runs_are_listed_with_size_and_age_and_removed_with_all_that_they_left(run_it, tmp_path, capsys):
+    good, other = run_it(epochs=1), run_it(epochs=1, seed=1)
+    evaluation.evaluate_run(good, limit=12)
+    half = good.folder.with_name("stripes_W-10-1_PGD_eps=4_seed=0-0123456789")
+    files.write_atomic(half / "config.json", "{}")
+    (half / ".checkpoint.pt.0123.part").write_bytes(b"0" * 2_000_000)
+    mine = good.folder.with_name("my notes")
+    mine.mkdir()
+    os.utime(half / "config.json", (1, 1))
+    capsys.readouterr()
+    store = ["--store", str(good.folder.parent)]
+    assert main(["--list", *store]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == sorted(path.name for path in (good.folder, other.folder, half))
+    assert f"{half.name}  unfinished, 2.0 MB, 0.0 days old" in lines
+    assert sum(re.search(r"  done, 0\.\d MB, 0\.0 days old$", line) is not None for line in lines) == 2
+    assert main(["--remove", good.folder.name[:-1], *store]) == 2
+    assert f"Did you mean {good.folder.name!r}" in capsys.readouterr().err
+    with FileLock(other.folder / ".lock"):
+        assert main(["--remove", "stripes*", *store]) == 2
+    assert "is being trained by another process" in capsys.readouterr().err and good.folder.is_dir()
+    assert main(["--remove", "*_PGD_*", good.folder.name, *store]) == 0
+    assert {path.name for path in good.folder.parent.iterdir()} == {"my notes", other.folder.name}
 
 
 # --- numbers of NumPy ---------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from helpers.training.launch import OutOfTime, new_accelerator, on_main
 from helpers.training.loop import train
 from helpers.training.plan import audited, evaluate_planned, read_plan
 from helpers.training.sprint import sprint
-from helpers.training.store import default_store, finished, prepare
+from helpers.training.store import default_store, finished, overview, prepare, remove
 
 RESULTS = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "parameters")  # times are none
 
@@ -33,7 +33,9 @@ def main(words=None):
     parser.add_argument("--budget-minutes", type=float, help="stop cleanly before this time is over")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets")
     parser.add_argument("--store", type=Path, default=default_store(), help="folder of the runs")
-    parser.add_argument("--list", action="store_true", help="show what is done and what is left; train nothing")
+    parser.add_argument("--list", action="store_true",
+                        help="show what is done and what is left, or without a profile all runs; train nothing")
+    parser.add_argument("--remove", nargs="+", metavar="RUN", help='delete runs by name or pattern, such as "*_CE_*"')
     parser.add_argument("--compile", default="auto", metavar="MODE",
                         help="auto (default), off, or a mode of torch.compile such as default or max-autotune")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
@@ -45,9 +47,17 @@ def main(words=None):
     parser.add_argument("--megabytes", type=int, default=15, help="of a sprint, how large each file may be")
     parser.add_argument("--restore", type=Path, metavar="DIR", help="put exported networks into the store")
     options = parser.parse_args(words)
-    if sum(one is not None for one in (options.profile, options.verify, options.restore)) != 1:
-        parser.error("give a profile, --verify DIR or --restore DIR")
+    given = (options.profile, options.verify, options.restore, options.remove)
+    if sum(one is not None for one in given) != 1 and not (options.list and not any(given)):
+        parser.error("give a profile, --list, --remove RUN, --verify DIR or --restore DIR")
     try:
+        if options.remove:
+            print(*remove(options.remove, options.store), "removed", sep="\n")
+            return 0
+        if options.list and not options.profile:
+            for folder, size, age in overview(options.store):
+                print(f"{folder.name}  {_told(folder, size, age)}")
+            return 0
         if options.restore:
             names = restore_runs(options.restore, options.store)
             print(*names, f"{len(names)} runs put into {options.store}", sep="\n")
@@ -89,6 +99,8 @@ def work(options):
         extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
         done = on_main(is_done, entry, folder)
         state = "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
+        if done and options.list:
+            state = next(_told(*one) for one in overview(options.store) if one[0] == folder)
         if is_main:
             print(f"[{number}/{len(entries)}] {entry.config.label}{extra}  {state}", flush=True)
         if options.list or (done and not options.export):
@@ -106,6 +118,10 @@ def work(options):
         if not measured:
             raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
     return 1 if failed else 0
+
+
+def _told(folder, size, age):
+    return f"{'done' if finished(folder) else 'unfinished'}, {size / 1e6:.1f} MB, {age / 86400:.1f} days old"
 
 
 def verify(exported, data_root):

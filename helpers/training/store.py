@@ -8,6 +8,7 @@
 import csv
 import dataclasses
 import errno
+import fnmatch
 import hashlib
 import io
 import json
@@ -15,16 +16,19 @@ import math
 import os
 import re
 import shutil
+import time
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save
 
 from helpers import costs, data
 from helpers.files import write_atomic
+from helpers.profiles import suggest
 from helpers.provenance import OtherSourceWarning, same_source
 from helpers.training import manifest, parts
 from helpers.training.config import TrainConfig, as_json, check_names
@@ -234,6 +238,40 @@ def find(store=None, **wanted):
             except ValueError as error:
                 warnings.warn(f"left out: {error}", stacklevel=2)
     return folders
+
+
+def overview(store=None):
+    """All runs of a store, finished or not: [(folder, bytes, seconds since something of it was written)]."""
+    found = []
+    for file in sorted(Path(store or default_store()).glob("*/config.json")):
+        facts = [one.stat() for one in file.parent.rglob("*") if one.is_file()]
+        found.append((file.parent, sum(one.st_size for one in facts),
+                      time.time() - max(one.st_mtime for one in facts)))
+    return found
+
+
+def remove(patterns, store=None):
+    """Delete the runs of a store that have these names, or match them ("*_CE_*"), with all that lies in their folders.
+
+    Returns their names.  A ValueError, before anything is deleted, for a name that no run has, and for a run that is
+    being trained.
+    """
+    folders = {folder.name: folder for folder, *_ in overview(store)}
+    chosen = {pattern: fnmatch.filter(folders, pattern) for pattern in patterns}
+    for pattern, names in chosen.items():
+        if not names:
+            raise ValueError(f"no run in {store or default_store()} is called {pattern!r}.{suggest(pattern, folders)}")
+    names = sorted(set().union(*chosen.values()))
+    with ExitStack() as stack:
+        for name in names:
+            try:
+                stack.enter_context(FileLock(folders[name] / ".lock", timeout=0))
+            except Timeout:
+                raise ValueError(f"{folders[name]} is being trained by another process: stop it first") from None
+        for name in names:
+            (folders[name] / "metrics.json").unlink(missing_ok=True)  # first: half a run is none
+            shutil.rmtree(folders[name])
+    return names
 
 
 def exported(name):
