@@ -16,7 +16,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from helpers import paper
 from report import __main__ as command
 from report import board, pages
-from report.notebook import mathml
+from report.notebook import Page, mathml
 
 REPO = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -58,7 +58,8 @@ def results(tmp_path_factory):
     (folder / "figures" / "fig09_pairs.csv").write_text("title,x\nthree seeds,1\n")
     execute(folder, "01_first", new_markdown_cell(
         "# 01 · The first\n\nSee [two](02_second.ipynb#Loss), [losses](../helpers/losses.py), [gone](nowhere.md), "
-        "[arXiv](https://arxiv.org/abs/1910.03468).\n\n## One pair\n\n$$S=\\sum_{ij}c_{ij}$$ and $\\hat y < 1$, \\$5."
+        "[arXiv](https://arxiv.org/abs/1910.03468), "
+        "[words](glossary.md).\n\n## One pair\n\n$$S=\\sum_{ij}c_{ij}$$ and $\\hat y < 1$, \\$5."
         "\n\n| a | b |\n|---|---|\n| 1 | 2 |"),
         shown('outputs.figure(draw(data), "fig09_pairs");', **png),
         shown("draw(other)", **png, metadata={"image/png": {"alt": "two \"arms\""}}),
@@ -107,7 +108,7 @@ class Elements(HTMLParser):
 def test_nothing_is_loaded_and_every_link_leads_somewhere(site):
     found = {page.name: Elements(page).tags for page in site.glob("*.html")}
     ids = {name: {attrs.get("id") for _, attrs in tags} for name, tags in found.items()}
-    assert set(found) == {"index.html", "01_first.html", "02_second.html"}
+    assert set(found) == {"index.html", "01_first.html", "02_second.html", "glossary.html"}
     for name, tags in found.items():
         for tag, attrs in tags:
             assert tag not in ("script", "iframe", "object"), f"{name} has a <{tag}>"
@@ -124,6 +125,7 @@ def test_nothing_is_loaded_and_every_link_leads_somewhere(site):
 
 def test_links_of_a_notebook_hold_where_its_page_lies(site):
     page = (site / "01_first.html").read_text()
+    assert '<a href="glossary.html">words</a>' in page
     assert '<a href="02_second.html#Loss">two</a>' in page and "gone" in page and "nowhere.md" not in page
     assert re.search(r'<a href="[./]+.*/helpers/losses.py">losses</a>', page)
 
@@ -136,8 +138,9 @@ def test_formulas_are_rendered_before_they_are_read(site):
 
 
 def test_every_formula_of_the_notebooks_can_be_rendered():
-    for path in sorted((REPO / "notebooks").glob("0*.ipynb")):
-        for cell in nbformat.read(path, as_version=4).cells:
+    for path in sorted((REPO / "notebooks").glob("*[0-9a-z].[im]*")):
+        cells = Page(path, {}, REPO, REPO).content.cells
+        for cell in cells:
             text = re.sub(r"`[^`]*`", "", cell.source) if cell.cell_type == "markdown" else ""
             for long, short in re.findall(r"\$\$(.+?)\$\$|(?<![\\$])\$([^$\n]+?)\$", text, re.DOTALL):
                 made = mathml(long or short, block=bool(long))

@@ -10,6 +10,7 @@ from math_core import LatexError, LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+GLOSSARY = "glossary.md"
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # dead in a page without a kernel
 MATH = LatexToMathML()
 # A phone's reader taps on a picture to see it whole.
@@ -64,21 +65,17 @@ def mathml(latex, block=False):
 
 
 class Page:
-    """An executed notebook: `stem`, `title`, and, once its `body` was made, its `sections`, (id, HTML) each.
+    """An executed notebook, or a text in Markdown: `stem`, `title`, and, once its `body` was made, its `sections`.
 
-    Parameters
-    ----------
-    path : Path
-        Of the executed copy.
-    figures : {name: dict}
-        See `pages.figures`; those that this notebook saves learn where they stand in it.
-    folder, repo : Path
-        Of the report, and of the checkout, for links between them.
+    `figures` are those of `pages.figures`: the ones that this notebook saves learn where they stand in it.  `folder` is
+    that of the report, `repo` the checkout, for links between them.  A section is (id, HTML).
     """
 
     def __init__(self, path, figures, folder, repo):
         self.path, self.stem, self.title, self.folder, self.repo = path, path.stem, path.stem, folder, repo
-        self.content, self.sections, section = nbformat.read(path, as_version=4), [], ""
+        text, self.sections, section = path.read_text(encoding="utf-8"), [], ""
+        self.content = (nbformat.reads(text, as_version=4) if path.suffix == ".ipynb" else
+                        nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]))
         for cell in self.content.cells:
             if cell.cell_type == "markdown":
                 for marks, text in re.findall(r"^(##?) (.+)$", cell.source, re.MULTILINE):
@@ -106,7 +103,8 @@ class Page:
         if not path or re.match(r"[a-z]+:", url):
             return url
         file = self.repo / "notebooks" / path
-        if file.suffix == ".ipynb" and (self.path.parent / file.name).is_file():
+        executed = self.folder.parent / "executed" / file.name
+        if file.name == GLOSSARY or (file.suffix == ".ipynb" and executed.is_file()):
             return f"{file.stem}.html{mark}{part}"
         return os.path.relpath(file, self.folder) + mark + part if file.exists() else None
 

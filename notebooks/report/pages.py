@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 
 from helpers import paper
 from report import board
-from report.notebook import Exporter, Page
+from report.notebook import GLOSSARY, Exporter, Page
 
 HERE = Path(__file__).parent
 KINDS = {"fig": "Figure", "table": "Table", "eq": "Equation"}
@@ -33,7 +34,7 @@ def figures(results):
         titles = pd.read_csv(numbers, nrows=1, dtype=str, keep_default_na=False).get("title", []) if numbers else []
         title = "".join(titles) or captions.get(path.stem, {}).get("caption", "")
         found[path.stem] = {"name": path.stem, "label": label(path.stem), "file": f"figures/{path.name}",
-                            "title": title, "alt": f"{label(path.stem)}: {title}"}
+                            "title": title, "alt": Image.open(path).info.get("Description") or label(path.stem)}
     return found
 
 
@@ -45,7 +46,8 @@ def build(results, repo, description=""):
     folder, saved = results / "report", figures(results)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "figures").mkdir(parents=True)
-    pages = [Page(path, saved, folder, repo) for path in sorted((results / "executed").glob("[0-9]*.ipynb"))]
+    sources = [*sorted((results / "executed").glob("[0-9]*.ipynb")), repo / "notebooks" / GLOSSARY]
+    pages = [Page(path, saved, folder, repo) for path in sources]
     for path in [HERE / "stix-two-math.woff", results / "claims.csv", results / "paper_vs_ours.csv"]:
         if path.is_file():
             shutil.copy(path, folder)
