@@ -1,6 +1,7 @@
 """What README.md and CONTRIBUTING.md show works: their code runs, their paths, options and commands are there."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,15 @@ def test_citation_names_the_paper():
     assert cited["cff-version"] == "1.2.0" and "1910.03468" in cited["preferred-citation"]["url"]
     version = re.search(r'^version = "(.+)"', (REPO / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert cited["version"] == version and f"## {version}" in (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_measured_times_replace_those_in_a_table_and_nothing_else():
+    tool = runpy.run_path(str(REPO / "tools" / "measured_times.py"))
+    table = ("| profile | models | measured |\n|---|---|---|\n| smoke | 2 | 9 s |\n| quick | 3 | 1 h |\n"
+             "| reduced | 4 | 53 s, and 41 min of training |\n\nquick | 5 |\n")
+    assert tool["fill"](table, {"quick": 131.2, "reduced": 4321}) == table.replace(
+        "| 1 h |", "| 2 min 11 s |").replace("| 53 s,", "| 1 h 12 min,")
+    times = tool["measured"](REPO / "results")
+    assert len(times["quick"]) >= 7 and all(seconds > 0 for one in times.values() for seconds in one.values())
+    for path in (REPO / "notebooks").glob("[0-9]*.ipynb"):
+        assert "measured |\\n" in path.read_text(encoding="utf-8"), path.stem
