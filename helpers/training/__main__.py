@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from helpers import costs
+from helpers.training.cluster import states, submit, work_here
 from helpers.training.export import export_run, restore_runs
 from helpers.training.launch import OutOfTime, new_accelerator, on_main
 from helpers.training.loop import train
@@ -36,6 +37,11 @@ def main(words=None):
     parser.add_argument("--list", action="store_true",
                         help="show what is done and what is left, or without a profile all runs; train nothing")
     parser.add_argument("--remove", nargs="+", metavar="RUN", help='delete runs by name or pattern, such as "*_CE_*"')
+    parser.add_argument("--local", type=int, metavar="N", choices=range(1, 65),
+                        help="train N runs at a time, each in a process, and on a GPU, of its own")
+    parser.add_argument("--slurm", metavar="SETTINGS",
+                        help="submit a job a run: partition=gpu,time=60,gpus=1,parallel=8 (minutes a run)")
+    parser.add_argument("--run", metavar="NAME", help="train this run of the profile only")
     parser.add_argument("--compile", default="auto", metavar="MODE",
                         help="auto (default), off, or a mode of torch.compile such as default or max-autotune")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write small files of the finished runs")
@@ -94,16 +100,22 @@ def work(options):
             if options.export:
                 print(f"exported to {export_run(run.folder, options.export, options.weights)}", flush=True)
 
-    failed = 0
-    for number, (entry, folder) in enumerate(zip(entries, folders), 1):
+    chosen = [options.run in (None, folder.name) for folder in folders]
+    if not any(chosen):
+        raise ValueError(f"{options.profile} has no run {options.run}")
+    failed, left = 0, []
+    for number, (entry, folder, busy) in enumerate(zip(entries, folders, on_main(states, folders)), 1):
         extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
         done = on_main(is_done, entry, folder)
-        state = "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
+        state = "done" if done else busy or (f"~{entry.minutes:g} min" if entry.minutes else "to do")
         if done and options.list:
             state = next(_told(*one) for one in overview(options.store) if one[0] == folder)
-        if is_main:
+        if is_main and chosen[number - 1]:
             print(f"[{number}/{len(entries)}] {entry.config.label}{extra}  {state}", flush=True)
-        if options.list or (done and not options.export):
+        if options.list or (done and not options.export) or not chosen[number - 1]:
+            continue
+        if options.local or options.slurm:
+            left += [] if busy and not busy.startswith("failed") else [folder]
             continue
         try:
             run = train(entry.config, data_root=options.data_root, store=options.store, deadline=deadline,
@@ -117,11 +129,25 @@ def work(options):
             continue
         if not measured:
             raise OutOfTime(f"{run.config.label}: trained, but not yet attacked by all")
+    if left and options.slurm:
+        print("submitted:", *submit(_words(options), left, options.store.absolute(), options.slurm))
+    elif left:
+        failed = work_here(_words(options), left, options.store.absolute(), options.local)
+        print(f"{len(left) - len(failed)} of {len(left)} runs trained", *failed, sep="\n")
     return 1 if failed else 0
 
 
 def _told(folder, size, age):
     return f"{'done' if finished(folder) else 'unfinished'}, {size / 1e6:.1f} MB, {age / 86400:.1f} days old"
+
+
+def _words(options):
+    """The command for a job of one run, whatever folder it starts in."""
+    profile = Path(options.profile)
+    places = {name: getattr(options, name.replace("-", "_")) for name in ("data-root", "store", "export")}
+    return [str(profile.absolute() if profile.is_file() else profile), f"--compile={options.compile}",
+            *(f"--{name}={place.absolute()}" for name, place in places.items() if place),
+            *([f"--weights={options.weights}"] if options.weights else [])]
 
 
 def verify(exported, data_root):
