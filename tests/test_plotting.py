@@ -19,7 +19,7 @@ from helpers.plotting.style import CLASS_COLORS, COLORS  # noqa: E402
 
 SHOWN = 900  # pixels a figure is wide in a notebook
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
-FREE = {"sharex": False, "sharey": False}
+FREE = plotting.FREE
 GROUPS = [f"large group {index // 25}" if index < 100 else f"small {index // 3}" for index in range(200)]
 
 
@@ -103,7 +103,7 @@ def draw_histograms():
     grid = sns.displot(plotting.place(beside(frame), columns=4, high=2), row="line", col="column", kind="hist",
                        x="entropy", weights="share", hue="method", bins=11, binrange=(0, 2.2), element="step",
                        palette=plotting.palette(["CE", "PGD"]),
-                       facet_kws={"gridspec_kws": {"width_ratios": [2, 1, 1, 1]}})
+                       facet_kws={**FREE, "gridspec_kws": {"width_ratios": [2, 1, 1, 1]}})
     return plotting.finish(grid, ylabel="images [%]", height=0.7)
 
 

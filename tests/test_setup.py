@@ -316,13 +316,14 @@ def test_test_command_runs_ruff_and_pytest_with_wordnet(checkout):
     assert checkout.start(script=".ci/run").returncode == 0
     data = f"[{checkout.repo}/../shared/nltk_data]"
     python = f"{checkout.repo}/.venv/bin/python"
+    spread = "-n auto --maxprocesses 4 --dist loadfile"
     assert checkout.calls("-m ruff") + checkout.calls("-m pytest") == [
         f"{python} -m ruff check . {data}",
-        f"{python} -m pytest -q {data}",
+        f"{python} -m pytest -q {spread} {data}",
     ]
     checkout.env["NLTK_DATA"] = "/mine"
     checkout.start("--test", "-k", "two words")
-    assert checkout.calls("-m pytest -q -k two words [/mine]")
+    assert checkout.calls(f"-m pytest -q {spread} -k two words [/mine]")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")

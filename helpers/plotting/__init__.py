@@ -6,6 +6,7 @@ digits, W-10-1"), and ``panel``, the title of one axes; `results.Results.beside`
 
 from helpers.plotting.drawings import errorbars, image_rows, regions
 from helpers.plotting.matrices import matrices
-from helpers.plotting.style import class_palette, finish, palette, place, use_theme
+from helpers.plotting.style import FREE, class_palette, finish, palette, place, use_theme
 
-__all__ = ["class_palette", "errorbars", "finish", "image_rows", "matrices", "palette", "place", "regions", "use_theme"]
+__all__ = ["FREE", "class_palette", "errorbars", "finish", "image_rows", "matrices", "palette", "place", "regions",
+           "use_theme"]

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 WIDTH, POINTS = 9.0, 72.0  # inches of a figure, points of an inch
+# For ``facet_kws``: axes of their own for each panel, and no legend that costs two drawings, since `finish` makes one.
+FREE = {"sharex": False, "sharey": False, "legend_out": False}
 SMALL, BODY, TITLE = 8.0, 9.0, 10.0  # points
 
 # Okabe and Ito's colours, told apart under all common colour-vision deficiencies; NE and AE are no method's.
@@ -36,6 +38,8 @@ RC = {
 def use_theme() -> None:
     """Set seaborn's theme to the study's look; once at the top of a notebook."""
     sns.set_theme(style="ticks", palette=CLASS_COLORS, rc=RC)
+    # `finish` lays a figure out once; seaborn would do so, otherwise, two or three times on the way.
+    sns.FacetGrid.tight_layout = lambda grid, *_, **__: grid
 
 
 def palette(labels) -> dict[str, str]:
@@ -116,7 +120,7 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
     >>> # Learning curves, each with a band from the lowest to the highest seed.
     >>> grid = sns.relplot(plotting.place(frame, columns=2), row="line", col="column", kind="line", x="epoch",
     ...                    y="error", hue="method", palette=plotting.palette(frame["method"]), errorbar=("pi", 100),
-    ...                    facet_kws={"sharex": False, "sharey": False})
+    ...                    facet_kws=plotting.FREE)
     >>> plotting.finish(grid, ylabel="validation error [%]", ylim=(0, None));
     """
     fig, frame = grid.figure, grid.data
@@ -126,7 +130,8 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
         grid.legend.remove()
     labels = {"xlabel": xlabel, "ylabel": ylabel}
     for name, text in labels.items():  # seaborn labels the outer axes only
-        labels[name] = max((ax.properties()[name] for ax in grid.axes.flat), key=len) if text is None else text
+        labels[name] = max((getattr(ax, f"get_{name}")() for ax in grid.axes.flat), key=len) if text is None else text
+    fig.subplots_adjust(left=0.07, right=0.99, wspace=0.2)  # about what the layout will make of it: texts are wrapped
     panels = dict(list(frame.groupby(["line", "column"])))
     for where, ax in grid.axes_dict.items():
         if where in panels:
@@ -150,6 +155,8 @@ def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None
     if grid.axes_dict[0, 0].get_aspect() == 1:
         height = min(height or 4.2, grid.axes_dict[0, 0].get_window_extent().height / fig.dpi)
     fig.set_size_inches(WIDTH, sum(above.values()) + sum(below.values()) + len(above) * ((height or 1.8) + 0.12))
+    fig.get_layout_engine().execute(fig)
+    fig.set_layout_engine("none")  # it would be laid out anew for each file and on the page
     return fig
 
 
