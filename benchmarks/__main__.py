@@ -33,7 +33,7 @@ def main(words=None):
     folder.mkdir(parents=True, exist_ok=True)
     rounds = options.rounds or ROUNDS[options.scale]
     for name in [name for name in NAMES if name in options.names or not options.names]:
-        _run(name, folder, options.scale, rounds)
+        _run(name, folder, options.scale, rounds, **({"only": options.network} if name == "attack" else {}))
     _finish(folder)
     return 0
 
@@ -44,6 +44,7 @@ def _parse(words):
     parser.add_argument("--out", type=Path, help="folder to write into, default results/benchmarks/<machine kind>")
     parser.add_argument("--rounds", type=count, help="rounds of each case, default 7 (smoke: 2)")
     parser.add_argument("--scale", choices=("full", "smoke"), default="full", help="smoke: tiny, only to see it work")
+    parser.add_argument("--network", help="of `attack`: this network alone, by PGD-8, beside torchattacks; a minute")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
     return parser.parse_args(words)
 
@@ -55,12 +56,12 @@ def count(text):
     return int(text)
 
 
-def _run(name, folder, scale, rounds):
+def _run(name, folder, scale, rounds, **options):
     """Run one benchmark; its CSV holds what is measured so far, also where a reader interrupts it."""
     print(f"\n{name} ({scale}, {rounds} rounds)", flush=True)
     began = time.perf_counter()
     module, rows = importlib.import_module(f"benchmarks.{name}"), []
-    for part in module.rows(scale, rounds, machine.device()):
+    for part in module.rows(scale, rounds, machine.device(), **options):
         report.show(part)
         rows += part
         report.write_csv(folder / f"{name}.csv", rows)
