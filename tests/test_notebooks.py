@@ -22,6 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
 FIGURES = [f"fig{number:02d}" for number in range(1, 14)]
 TABLES = ["table1", "table2", "table3", "table3_autoattack"]
+BELOW = "# in a cell below the parameters\n"  # how a solution begins that changes them
 
 
 def cells(path, kind="code", tag=None):
@@ -54,6 +55,7 @@ def test_the_notebooks_are_there():
 def test_sources_carry_no_outputs_and_one_parameters_cell(path):
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
+    assert "widgets" not in book.metadata
     for cell in book.cells:
         assert not cell.get("outputs") and not cell.get("execution_count"), cell.source[:60]
     assert len(cells(path, tag="parameters")) == 1
@@ -93,7 +95,7 @@ def test_solutions_that_change_the_parameters(path):
     """They name parameters, ask for runs that can be, and make the results the reader's own."""
     assert solutions(path)
     for code in solutions(path):
-        if code.startswith("# parameters\n"):
+        if code.startswith(BELOW):
             given = declared(path)
             assert changed(path.stem, given) == {}
             known = set(given)
@@ -149,7 +151,7 @@ def smoke(tmp_path_factory):
     shutil.copytree(ROOT / "notebooks", copy)
     for path in NOTEBOOKS:
         book = nbformat.read(path, as_version=4)
-        book.cells += [as_cell(code) for code in solutions(path) if not code.startswith("# parameters\n")]
+        book.cells += [as_cell(code) for code in solutions(path) if not code.startswith(BELOW)]
         nbformat.write(book, copy / path.name)
     before = {path: path.read_bytes() for path in copy.glob("*.ipynb")}
     words = [sys.executable, "-P", "-m", "runner", "--profile", "smoke", "--results", str(results)]

@@ -53,7 +53,7 @@ def _declared(path):
         return {line.targets[0].id: ast.literal_eval(line.value) for line in ast.parse("\n".join(code)).body}
     except (SyntaxError, ValueError, AttributeError) as error:
         raise ValueError(f"the `parameters` cell of {path.name} must hold nothing but literals assigned to names, "
-                         f"as in `epochs = 3` ({error}).") from None
+                         f"as in `epochs = 3`; put other code into a cell below it ({error}).") from None
 
 
 def _check_chosen(notebook, parameters, data_root):
