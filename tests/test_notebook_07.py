@@ -1,10 +1,13 @@
-"""Notebook 07: the grid in which a matrix is typed, without a browser."""
+"""Notebook 07: the grid in which a matrix is typed, without a browser; images and matrices of one's own."""
 import ast
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers.costs import CostMatrix
 
@@ -36,3 +39,40 @@ def test_a_number_typed_into_the_grid_is_drawn_and_a_bad_one_is_told(page):
         box.value = text
         assert told in message.value and "last good matrix stays" in message.value
         assert page["cost"].values[0, 2] == 7.5 and len(page["shown"]) == 2
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder of somebody's images: stripes, 16 x 16, a class a direction or width."""
+    rng, folder = np.random.default_rng(0), tmp_path / "stripes"
+    for part, count in (("train", 40), ("test", 12)):
+        for number, name in enumerate(("across", "down", "wide")):
+            (folder / part / name).mkdir(parents=True)
+            line = np.sin(np.arange(16) * (1 + number // 2)) * 60 + 128
+            for index in range(count):
+                picture = np.add.outer(line, np.zeros(16)) + rng.normal(0, 25, (16, 16))
+                picture = picture.T if number == 1 else picture
+                Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / part / name / f"{index}.png")
+    return folder
+
+
+def test_own_images_and_an_own_matrix_from_the_parameters_to_the_comparison(images, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    names = {}
+    for matrix in ({"default": 1, "across -> wide": 5}, [[0, 1, 2], [1, 0, 1], [2, 1, 0]]):
+        for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+            if cell.cell_type == "code":
+                exec(compile(cell.source, cell.source[:40], "exec"), names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= {"results": str(tmp_path / "results"), "store": str(tmp_path / "runs"), "data": str(images),
+                          "epochs": 1, "batch_size": 10, "attack_steps": 2, "my_pairs": matrix}
+    shelves = sorted((tmp_path / "results" / "mine").iterdir())
+    assert len(shelves) == 2 and not (tmp_path / "results" / "quick").exists()
+    for shelf in shelves:
+        assert {"my_models.csv", "my_pairs.csv"} <= {path.name for path in (shelf / "tables").iterdir()}
+        assert len((shelf / "my_costs.csv").read_text().splitlines()) == 4
+    compared = pd.concat(names["kept"], names=["matrix"])
+    assert set(compared.index.get_level_values("matrix")) == {shelf.name for shelf in shelves}
+    assert names["pairs"].pair[0] in ("across → wide", "wide → across")
+    assert "Not as in the profile" in capsys.readouterr().out
+    assert names["paper"].title(str(images)) == "stripes"
