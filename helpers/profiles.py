@@ -92,7 +92,7 @@ def _beside(content, folder):
 
 
 def _parsed(path):
-    """The mapping in a YAML file, as people mean it: 1e-3 is a number, and no key may stand twice."""
+    """The mapping in a YAML file, as people mean it: 1e-3 is a number, 010 ten, no is text; no key may stand twice."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -102,8 +102,15 @@ def _parsed(path):
                     raise yaml.MarkedYAMLError(f"the key {key.value!r} stands twice", key.start_mark)
             return super().construct_mapping(node, deep)
 
-    number = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789"))
+    tag, digits = "tag:yaml.org,2002:", list("-+.0123456789")
+    Loader.yaml_implicit_resolvers = {  # without the words, octal numbers, times and dates of YAML 1.1
+        first: [one for one in known if one[0] in (tag + "null", tag + "merge")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    for kind, pattern, starts in (
+            ("bool", "(true|True|TRUE|false|False|FALSE)$", list("tTfF")), ("int", "[-+]?[0-9]+$", digits),
+            ("float", r"([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", digits)):
+        Loader.add_implicit_resolver(tag + kind, re.compile(pattern), starts)
+    Loader.add_constructor(tag + "int", lambda _, node: int(node.value))
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -117,7 +117,7 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
         raise ValueError(f"{path} is no cost table{''.join(odd[:1])}: it needs a first row with the class names and, "
                          "for each class, a row with its name and K numbers, all equally long.")
     values = np.array([[_number(cell) for cell in row] for row in rows])
-    if np.isnan(values[0]).any():
+    if np.isnan(values[0]).any() or (classes is not None and len(rows) == len(classes) + 1):  # digits, a number before
         labels = [row[0] for row in rows[1:]]
         return from_table(values[1:, 1:], labels, rows[0][1:], classes, name=name, symmetric=symmetric)
     if classes is None:
