@@ -13,6 +13,7 @@ from contextlib import suppress
 import numpy as np
 import torch
 
+METHODS = multiprocessing.get_all_start_methods()  # Windows has no forkserver
 PATIENCE = 900  # seconds that one answer may take before its contender is given up
 
 
@@ -29,7 +30,9 @@ class Worker:
     """
 
     def __init__(self, device):
-        context = multiprocessing.get_context("spawn")
+        # Each one begins as a copy of a process that has only imported what all need, which takes seconds.
+        context = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
+        context.set_forkserver_preload(["benchmarks.attackers", "benchmarks.training"])
         self.pipe, theirs = context.Pipe()
         # Waiting threads of an idle worker would otherwise spin and slow down the one that is measured.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
