@@ -146,7 +146,7 @@ def test_the_worst_of_all_attackers_and_the_verdicts(table3):
 
 
 def test_the_first_and_the_last_model_over_p_are_audited(table3):
-    audits = pandas.read_csv(table3.folder / "tables" / "audit.csv")
+    audits = pandas.read_csv(table3.folder / "tables" / "table3_audit.csv")
     assert audits[["model", "pgd_steps", "queries", "verdict"]].to_numpy().tolist() == [
         [model, 20, 50, "trust"] for model in ("pgd 1", "wpgd 10")]
 

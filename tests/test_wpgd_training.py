@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import costs, evaluation, results, training
+from helpers import audit, costs, evaluation, results, training
 from helpers.evaluation import Evaluation
 from helpers.intervals import merge
 
@@ -69,6 +69,8 @@ def book(tmp_path_factory):
         patch.setattr(training, "train_models", lambda *_, **__: pd.DataFrame(rows))
         patch.setattr(training, "train", lambda config, **_: rows[0]["run"])
         patch.setattr(costs, "from_spec", lambda spec, dataset: COST)
+        patch.setattr(audit, "audit", lambda run, **how: {"model": run.config.p, "norm": "l2", **how,
+                                                          "verdict": "trust"})
         patch.setattr(training, "changed", lambda *_: {})
         patch.setattr(results, "REPO_ROOT", folder)
         patch.setattr(results.Results, "figure", lambda self, figure, *_: figure)
@@ -138,6 +140,12 @@ def test_curves_keep_all_seeds_and_drop_a_panel_without_two_models(book):
     assert pgd.set_index(["seed", "epoch"]).value.to_dict() == {(0, 1): 80, (0, 2): 60, (1, 1): 85, (1, 2): 65}
     assert set(frame[frame.panel == "PGD, two networks"].label) == {"PGD", "PGD, deeper network"}
     assert "PGD, two networks" not in set(read(book, "fig13").panel)
+
+
+def test_the_first_and_the_last_model_over_p_are_audited(book):
+    audits = pd.read_csv(book.folder / "tables" / "fig10_audit.csv")
+    assert audits[["model", "pgd_steps", "images", "verdict"]].to_numpy().tolist() == [
+        [1, 20, 50, "trust"], [10, 20, 50, "trust"]]
 
 
 def test_the_order_over_p_decides_and_the_first_three_claims_are_the_main_ones(book, claims):
