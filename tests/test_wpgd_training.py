@@ -204,3 +204,10 @@ def test_the_inner_attack_is_shown_for_each_loss_and_timed(book, claims):
     assert ends.panel.iloc[0] == "where images of class airplane end" and list(ends.x[:2]) == ["bird", "cat"]
     timed = claims.loc["same-complexity"]
     assert timed.low < timed.value < timed.high
+
+
+def test_pairs_of_classes_stand_with_the_dearest_first(book):
+    frame = pd.read_csv(book.folder / "tables" / "fig11_pairs.csv")
+    assert len(frame) == 6 and list(frame.cost) == sorted(frame.cost, reverse=True)
+    assert frame.change.tolist() == pytest.approx((frame["WPGD p=2.5"] - frame.PGD).tolist(), abs=1e-3)
+    assert (frame["change low"] <= frame.change + 1e-6).all() and (frame.change <= frame["change high"] + 1e-6).all()
