@@ -5,14 +5,16 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from helpers import profiles
+from helpers import data, profiles, training
+from helpers.training import parts
 from runner import cli
 
 REPO = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md", "results/reduced/README.md",
-             "benchmarks/README.md"]
+             "benchmarks/README.md", "docs/scaling.md"]
 
 
 def examples(name):
@@ -44,6 +46,22 @@ def test_examples_of_contributing(elsewhere, tmp_path):
     assert found["shades"].classes == ("dark", "light") and len(found["shades"].x_test) == 40
     written = (tmp_path / "results" / "mine" / "figures").glob("fig20.*")
     assert {path.suffix for path in written} == {".png", ".pdf", ".csv"}
+
+
+def test_the_example_of_a_whole_study(elsewhere, monkeypatch, capsys):
+    """ResNet-18, an asymmetric cost, WPGD, AutoAttack, S: on 40 images of four classes."""
+    monkeypatch.setattr(parts, "PARTS", {kind: dict(known) for kind, known in parts.PARTS.items()})
+    x, y = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8), torch.arange(40) % 4
+    training.register("data", "tiny", data.Dataset("tiny", x, y, x[:8], y[:8], ("cat", "dog", "frog", "ship")))
+    code = (REPO / "examples" / "resnet18_wpgd.py").read_text(encoding="utf-8")
+    given = '"cifar10", 30, 1000, 100, 5000'
+    assert len(code.splitlines()) <= 42 and code.count(given) == code.count('"steps": 8}') == 1
+    small = '"steps": 1, "val_steps": 1, "val_size": 8, "batch_size": 16}'
+    exec(code.replace(given, '"tiny", 1, 8, 1, 2').replace('"steps": 8}', small), {})
+    told = re.findall(r"^(w?pgd) +attack (\S+) +error +[\d.]+ %  S [\d.]+  cat taken for dog [\d.]+%$",
+                      capsys.readouterr().out, re.MULTILINE)
+    assert told == [(method, attack) for method in ("pgd", "wpgd")
+                    for attack in ("none", "PGD-20", "WPGD-20", "AutoAttack")]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
