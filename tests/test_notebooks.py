@@ -156,7 +156,7 @@ def smoke(tmp_path_factory):
     before = {path: path.read_bytes() for path in copy.glob("*.ipynb")}
     words = [sys.executable, "-P", "-m", "runner", "--profile", "smoke", "--results", str(results)]
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(copy), str(ROOT)])}
-    done = subprocess.run(words, cwd=results, env=env, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(words, cwd=results, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert before == {path: path.read_bytes() for path in copy.glob("*.ipynb")}
     return results / "smoke"
