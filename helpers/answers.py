@@ -54,8 +54,9 @@ class Evaluation:
             raise ValueError(f"a classifier needs at least 2 classes, num_classes is {self.num_classes}.")
         labels = as_labels(self.labels, num_classes=self.num_classes)
         for name, answers in (("labels", labels), ("predictions", self.predictions)):
-            answers = as_labels(answers, len(labels), self.num_classes)
-            object.__setattr__(self, name, answers.numpy(force=True).copy())
+            answers = as_labels(answers, len(labels), self.num_classes).numpy(force=True).copy()
+            answers.setflags(write=False)  # what was kept is read once, and handed out to all who ask
+            object.__setattr__(self, name, answers)
         absent = np.flatnonzero(self.counts.sum(axis=1) == 0)
         if len(absent) and not self.allow_absent:
             some = ", ".join(map(str, absent[:10])) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")

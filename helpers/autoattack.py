@@ -3,6 +3,7 @@
 Its four parts come from torchattacks; put together here, because torchattacks' own AutoAttack gives its parts 10 steps,
 not the 100 of the standard version, and so finds fewer adversarial images.
 """
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +38,7 @@ class AutoAttack:
         if self.eps == 0 or len(x) == 0:
             return best
         # The parts seed the global generators, which belong to the caller.
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model):
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model), _default(x.dtype):
             left = left[_right(model, x, y)]
             for part in self._parts(model, x):
                 if len(left) == 0:
@@ -95,6 +96,17 @@ class Square(AutoAttack):
 
     def _parts(self, model, x):
         return [self._square(model, x)[0]]
+
+
+@contextmanager
+def _default(dtype):
+    """The float type in which torchattacks makes its tensors."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
 
 
 @torch.no_grad()

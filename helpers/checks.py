@@ -18,7 +18,7 @@ def as_images(images):
 
 def as_labels(labels, num_images=None, num_classes=None):
     """`labels` as an (N,) int64 tensor; a ValueError unless integers, N >= 1 of them, in 0..K-1 where K is known."""
-    labels = torch.as_tensor(labels)
+    labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)  # some are read-only
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise ValueError(f"labels have type {labels.dtype}; pass integer class indices 0..K-1.")
     if labels.ndim != 1 or len(labels) == 0:

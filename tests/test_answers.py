@@ -1,4 +1,5 @@
 """Kept answers: found again by what decides them and by nothing else, whole or not at all, also where committed."""
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from helpers import answers, attacks, losses
 from helpers.evaluation import evaluate_run
+from helpers.intervals import worst_case
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMITTED = sorted(ROOT.glob("results/*/runs/*/answers.npz"))
@@ -92,6 +94,16 @@ def test_whatever_matters_is_in_the_key(run, change, monkeypatch):
     assert len(found.labels) == {"split": 8, "limit": 12}.get(change, 40)
     evaluate_run(run, attack, **options)
     assert attack.calls == 1
+
+
+def test_what_was_answered_cannot_be_changed(run):
+    found = evaluate_run(run, Counting())
+    for name in ("labels", "predictions"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(found, name)[:] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert worst_case([found, evaluate_run(run, Counting(1))], 1 - np.eye(4)).error == 100
 
 
 def test_attacks_without_a_description_are_not_kept(run):

@@ -139,6 +139,19 @@ def test_inference_mode_gives_the_same_images(attack, born):
         assert torch.equal(attack(net, inside, y), expected)
 
 
+@pytest.mark.parametrize("attack", [attacks.PGD(0.1, 3, norm="l2"), AutoAttack(0.05, steps=2, queries=5)],
+                         ids=["PGD", "AutoAttack"])
+def test_another_default_float_type_changes_no_image(attack):
+    net, (x, y) = network(), batch(2, 3, 16, 16)
+    expected, predicted = attack(net, x, y), evaluation.predict_logits(net, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(attack(net, x, y), expected) and torch.equal(evaluation.predict_logits(net, x), predicted)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 BAD = {"eps nan": {"eps": float("nan")}, "negative eps": {"eps": -0.1}, "255 times eps": {"eps": 4.0},
        "0..255": {"scale": 255}, "one label": {"labels": torch.tensor([0])},
        "label 99": {"labels": torch.tensor([97, 98, 99])}, "one-hot": {"labels": torch.eye(3)}}
