@@ -160,13 +160,22 @@ def weighted_score(cost, confusion):
     Parameters
     ----------
     cost : CostMatrix or (K, K) array, scaled to a maximum of 1 first, so that 0 <= S <= K for any metric
-    confusion : Evaluation, row-normalised (K, K) array M, or `intervals.Resample` (then S is an array); the paper
-        takes it under the attack that maximises the Wasserstein loss
+    confusion : Evaluation, row-normalised (K, K) array M or DataFrame with the classes of a CostMatrix in any order, or
+        `intervals.Resample` (then S is an array); the paper takes it under the attack that maximises Eq. (5)
     """
-    confusion = as_confusion(confusion)
-    cost = as_cost(cost, confusion.shape[-1])
+    cost, confusion = _by_class(cost, confusion)
     score = (cost / cost.max() * confusion).sum(axis=(-2, -1))
     return score if score.ndim else float(score)
+
+
+def _by_class(cost, confusion):
+    """The values of both, by the names of the classes where both have some."""
+    if hasattr(confusion, "columns") and hasattr(cost, "classes"):
+        names = [str(name) for name in confusion.index]
+        confusion = confusion.set_axis(confusion.columns.map(str), axis=1).reindex(columns=names)
+        cost = cost.select(names)
+    confusion = as_confusion(confusion)
+    return as_cost(cost, confusion.shape[-1]), confusion
 
 
 def mean_error_cost(cost, confusion):
@@ -175,8 +184,9 @@ def mean_error_cost(cost, confusion):
     S falls when errors become fewer and when they become cheaper; this only when they become cheaper. Parameters
     and result are those of `weighted_score`; NaN where there is no error.
     """
+    cost, confusion = _by_class(cost, confusion)
     score = np.asarray(weighted_score(cost, confusion))
-    errors = np.asarray(weighted_score(1.0 - np.eye(as_confusion(confusion).shape[-1]), confusion))
+    errors = np.asarray(weighted_score(1.0 - np.eye(len(cost)), confusion))
     share = np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)
     return share if share.ndim else float(share)
 

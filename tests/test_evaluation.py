@@ -2,6 +2,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
@@ -217,6 +218,18 @@ def test_weighted_score_by_hand():
     assert ev.weighted_score(one_way, [[0.8, 0.2], [0.6, 0.4]]) == pytest.approx(0.2 + 0.3)
     assert ev.weighted_score(1 - np.eye(2), Evaluation([0, 0, 1, 1], [1, 0, 0, 0], 2)) == pytest.approx(1.5)
     assert ev.weighted_score(1 - np.eye(4), np.roll(np.eye(4), 1, axis=0)) == 4
+
+
+def test_named_classes_are_weighed_by_name():
+    cost = CostMatrix([[0, 1, 4], [1, 0, 2], [4, 2, 0]], ("0", "1", "2"))
+    confusion = np.array([[0.5, 0.2, 0.3], [0.1, 0.9, 0.0], [0.0, 0.6, 0.4]])
+    expected = ev.weighted_score(cost, confusion)
+    for rows, columns in (([2, 0, 1], [1, 2, 0]), ([0, 1, 2], [2, 1, 0])):
+        table = pd.DataFrame(confusion).loc[rows, columns]
+        assert ev.weighted_score(cost, table) == pytest.approx(expected)
+        assert ev.mean_error_cost(cost, table) == pytest.approx(expected / (confusion.sum() - confusion.trace()))
+    with pytest.raises(ValueError, match="no class 'x'"):
+        ev.weighted_score(cost, pd.DataFrame(confusion, list("01x"), list("01x")))
 
 
 def test_cost_of_an_error_is_score_over_errors():
