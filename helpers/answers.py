@@ -36,6 +36,7 @@ class Evaluation:
     seconds : float, wall-clock time that the predictions took, attack included
     allow_absent : bool, whether a class may have no image; its row of `confusion` is then NaN
     zero_gradients : int, images that PGD could not move in at least one step; None: not counted
+    classes : K str, names of the classes where they are known; a cost that has names is then matched by name
 
     Raises
     ------
@@ -48,6 +49,7 @@ class Evaluation:
     seconds: float = 0.0
     allow_absent: bool = False
     zero_gradients: int | None = None
+    classes: tuple | None = None
 
     def __post_init__(self):
         if self.num_classes < 2:

@@ -41,8 +41,17 @@ def as_confusion(confusion):
     return matrix
 
 
-def as_cost(cost, num_classes):
-    """The raw (K, K) values of a `CostMatrix`, tensor, DataFrame or array: >= 0, a diagonal of zeros."""
+def as_cost(cost, num_classes, classes=None):
+    """The raw (K, K) values of a `CostMatrix`, tensor, DataFrame or array: >= 0, a diagonal of zeros.
+
+    Where `classes` are given, those of a `CostMatrix` or DataFrame are put into their order, or a ValueError raised.
+    """
+    if classes is not None and hasattr(cost, "digest"):
+        cost = cost.select(classes)
+    elif classes is not None and hasattr(cost, "loc") and isinstance(cost.index[0], str):
+        if missing := set(classes) - set(cost.index) or set(classes) - set(cost.columns):
+            raise ValueError(f"the cost matrix has no class {min(missing)!r}: label its rows and columns by name.")
+        cost = cost.loc[list(classes), list(classes)]
     matrix = as_matrix(cost if isinstance(cost, torch.Tensor) else getattr(cost, "values", cost), "cost matrix")
     if matrix.shape != (num_classes, num_classes):
         raise ValueError(f"the cost matrix has {len(matrix)} classes, the confusions have {num_classes}.")

@@ -5,6 +5,7 @@
 import time
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
+    classes = getattr(getattr(run, "dataset", None), "classes", None)
     is_kept, made_by = answers.is_described(attack), (run.model, attack, getattr(attack, "loss", None))
     about = {"version": EVALUATION_VERSION, "attack": attack.describe() if is_kept and attack is not None else None,
              "split": split, "limit": limit}
@@ -78,7 +80,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
                 if not same_source(exported.get("source"), "evaluation", *made_by):
                     warnings.warn(f"{Path(run.folder).name}: its answers were given by other code than today's, and "
                                   "without weights it cannot be asked again", OtherSourceWarning, stacklevel=2)
-                return _told(found)
+                return _told(found, classes)
         asked = about if is_kept else "an attack without description"
         raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer "
                          f"to {asked}: train the run, or ask for what its confusions.json lists.")
@@ -89,19 +91,19 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
         found, source = answers.find(run.folder, about, labels) or (None, None)
         if found and same_source(source, "evaluation", *made_by):
-            return _told(found)
+            return _told(found, classes)
     size = _batch_size(run.model, images, attack, batch_size)
     found = evaluate(run.model, images, labels, attack, batch_size=size, allow_absent=allow_absent)
     if is_kept:
         about |= {"batch_size": size, "source": source_digest("evaluation", *made_by)}
         answers.keep(run.folder, about, found)
-    return found
+    return replace(found, classes=classes)
 
 
-def _told(found):
+def _told(found, classes=None):
     """An Evaluation; of images without a gradient a warning tells each time, also when the answer was kept."""
     tell_zero_gradients(found.zero_gradients, len(found.labels))
-    return found
+    return replace(found, classes=classes) if classes else found
 
 
 def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
@@ -160,8 +162,9 @@ def weighted_score(cost, confusion):
     Parameters
     ----------
     cost : CostMatrix or (K, K) array, scaled to a maximum of 1 first, so that 0 <= S <= K for any metric
-    confusion : Evaluation, row-normalised (K, K) array M or DataFrame with the classes of a CostMatrix in any order, or
-        `intervals.Resample` (then S is an array); the paper takes it under the attack that maximises Eq. (5)
+    confusion : Evaluation, row-normalised (K, K) array M or DataFrame, or `intervals.Resample` (then S is an array);
+        the paper takes it under the attack that maximises Eq. (5). Where it and the cost name their classes (a
+        DataFrame, an answer of `evaluate_run`), they are matched by name
     """
     cost, confusion = _by_class(cost, confusion)
     score = (cost / cost.max() * confusion).sum(axis=(-2, -1))
@@ -170,12 +173,12 @@ def weighted_score(cost, confusion):
 
 def _by_class(cost, confusion):
     """The values of both, by the names of the classes where both have some."""
+    classes = getattr(confusion, "classes", None)
     if hasattr(confusion, "columns") and hasattr(cost, "classes"):
-        names = [str(name) for name in confusion.index]
-        confusion = confusion.set_axis(confusion.columns.map(str), axis=1).reindex(columns=names)
-        cost = cost.select(names)
+        classes = [str(name) for name in confusion.index]
+        confusion = confusion.set_axis(confusion.columns.map(str), axis=1).reindex(columns=classes)
     confusion = as_confusion(confusion)
-    return as_cost(cost, confusion.shape[-1]), confusion
+    return as_cost(cost, confusion.shape[-1], classes), confusion
 
 
 def mean_error_cost(cost, confusion):

@@ -68,6 +68,7 @@ class Resample:
 
     confusion: np.ndarray  # (S, K, K) float64, row-normalised
     shares: np.ndarray  # (K,) float64: share of the images that belong to each class, the same in every resample
+    classes: tuple | None = None  # K names, where the Evaluation has them
 
     @property
     def class_error(self):
@@ -119,7 +120,8 @@ def resampled(statistic, *evaluations, samples=1000, seed=0):
     for chunk in (slice(start, min(start + step, samples)) for start in range(0, samples, step)):
         confusions = (np.stack([times[chunk] / total @ is_answer for times, total, is_answer in of_model], axis=1)
                       for of_model in draws)
-        drawn = statistic(*(Resample(one, count / count.sum()) for one, count in zip(confusions, counts)))
+        drawn = statistic(*(Resample(one, count / count.sum(), of.classes)
+                            for one, count, of in zip(confusions, counts, evaluations)))
         if np.shape(drawn) != values[chunk].shape:
             raise ValueError(f"of {len(values[chunk])} resamples the statistic gave shape {np.shape(drawn)}, "
                              "not a number each: write .confusion[..., i, j] and .sum(axis=(-2, -1)), and no float().")
@@ -261,7 +263,7 @@ def worst_case(evaluations, cost):
     first = evaluations[0]
     if any(not np.array_equal(first.labels, other.labels) for other in evaluations):
         raise ValueError("the worst case over attacks needs evaluations of the same images in the same order.")
-    values = as_cost(cost, first.num_classes)
+    values = as_cost(cost, first.num_classes, first.classes)
     answers = np.stack([one.predictions for one in evaluations])
     badness = values[first.labels, answers] / values.max() + 1e-9 * (answers != first.labels)
     worst = answers[badness.argmax(axis=0), np.arange(len(first.labels))]

@@ -12,7 +12,8 @@ from torch import nn
 from helpers import attacks, losses, models
 from helpers import evaluation as ev
 from helpers.costs import CostMatrix
-from helpers.evaluation import CostSensitive, Evaluation, evaluate
+from helpers.evaluation import CostSensitive, Evaluation, evaluate, weighted_score
+from helpers.intervals import bootstrap, worst_case
 
 
 class Brightest(nn.Module):
@@ -313,3 +314,24 @@ def test_the_attack_that_knows_the_rule_finds_what_enumeration_finds():
         highest = (risk[:, label] - np.delete(risk, label, axis=1).min(axis=1)).max()
         reached = losses.margin_loss(decided(image[None]), label[None]).item()
         assert reached == pytest.approx(highest, abs=1e-3)
+
+
+def test_a_cost_with_names_is_matched_by_name_whatever_its_order(rng):
+    """Reversed classes gave another S in silence."""
+    classes = ("cat", "dog", "frog")
+    labels = torch.arange(60) % 3
+    answers = torch.randint(3, (60,), generator=rng)
+    found = Evaluation(labels, answers, 3, classes=classes)
+    cost = CostMatrix([[0, 1, 4], [2, 0, 3], [5, 1, 0]], classes, symmetric=False)
+    turned = cost.select(classes[::-1])
+    score = weighted_score(cost, found)
+    assert weighted_score(cost.values, found) == score != weighted_score(turned.values, found)
+    for other in (turned, turned.to_frame(), cost.to_frame()):
+        assert weighted_score(other, found) == score
+        assert bootstrap(lambda one, other=other: weighted_score(other, one), found, samples=50) == bootstrap(
+            lambda one: weighted_score(cost, one), found, samples=50)
+        assert np.array_equal(worst_case([found], other).predictions, found.predictions)
+    for other in (CostMatrix(cost.values, ("cat", "dog", "ship"), symmetric=False),
+                  cost.to_frame().rename(columns={"frog": "ship"})):
+        with pytest.raises(ValueError, match="no class 'frog'"):
+            weighted_score(other, found)
