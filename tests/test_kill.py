@@ -1,5 +1,6 @@
 """Some of the kills of `tests/kill`, whose committed result has them all."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,7 @@ import pytest
 
 KILL = Path(__file__).with_name("kill")
 CODE = """import importlib, json, pathlib, sys
-sys.path.insert(0, sys.argv[1])
-kill, root = importlib.import_module("kill.__main__"), pathlib.Path(sys.argv[2])
+kill, root = importlib.import_module("kill.__main__"), pathlib.Path(sys.argv[1])
 print(json.dumps(kill.each_call(root, 3)))"""
 
 
@@ -22,7 +22,9 @@ def assert_whole(result):
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not here")
 def test_a_write_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path):
-    done = subprocess.run([sys.executable, "-P", "-c", CODE, KILL.parent, tmp_path], capture_output=True, text=True)
+    places = os.pathsep.join([str(KILL.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run([sys.executable, "-P", "-c", CODE, tmp_path], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": places})
     assert done.returncode == 0, done.stderr
     assert_whole(json.loads(done.stdout.splitlines()[-1]))
 

@@ -115,7 +115,7 @@ def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, mon
 def test_a_plan_or_a_run_to_verify_but_not_both(words, capsys):
     with pytest.raises(SystemExit) as stop:
         main(words)
-    assert stop.value.code == 2 and "give a profile, --verify DIR or --restore DIR" in capsys.readouterr().err
+    assert stop.value.code == 2 and "give a profile, --list, --remove RUN" in capsys.readouterr().err
 
 
 def trained(root, store, **settings):
