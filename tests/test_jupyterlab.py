@@ -52,7 +52,7 @@ def lab(tmp_path_factory):
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *words], env=env, stdout=log, stderr=log)
     try:
-        for _ in range(240):
+        for _ in range(480):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=5)
                 break
@@ -72,7 +72,7 @@ def page(lab):
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         yield page
         browser.close()
 
