@@ -12,6 +12,7 @@ from support import write_npz
 
 from helpers import training
 from helpers.costs import CostMatrix, from_spec
+from helpers.training import launch, store
 from helpers.training.config import later
 from helpers.training.plan import read_plan
 from helpers.training.store import folder_of, prepare
@@ -131,6 +132,32 @@ def test_the_name_of_a_run_on_many_classes_is_one_that_a_file_system_takes(tmp_p
     assert run.folder.is_dir() and len(f"{run.folder.name}.safetensors") <= 255 and other.name != run.folder.name
     assert run.folder.name.startswith("many_a_rather_long") and "_W-10-1_CE_seed=0-" in run.folder.name
     assert training.find(tmp_path / "runs") == [run.folder]
+
+
+@pytest.mark.parametrize("flags, precision", [("fpu avx512_bf16 sse", "bf16"), ("fpu amx_bf16", "bf16"),
+                                              ("fpu avx512f avx2", "float32")])
+def test_auto_is_the_precision_that_this_processor_computes_in(stripes, tmp_path, monkeypatch, flags, precision):
+    monkeypatch.setattr(launch, "Path", lambda name: SimpleNamespace(read_text=lambda: f"flags : {flags}\n"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = prepare(training.configure(BASE, precision="auto"), stripes, tmp_path)
+    named = prepare(training.configure(BASE, precision=precision), stripes, tmp_path)
+    assert run.config.precision == run.facts["precision"] == precision and run.folder == named.folder
+    assert ("bf16" in run.folder.name) == ("bf16" in run.config.label) == (precision == "bf16")
+
+
+@pytest.mark.parametrize("there", ["float32", "bf16"])
+def test_auto_finds_the_run_of_either_precision_that_is_there_or_has_begun(stripes, tmp_path, monkeypatch, there):
+    monkeypatch.setattr(store, "fast_precision", lambda: {"float32": "bf16", "bf16": "float32"}[there])
+    begun = prepare(training.configure(BASE, precision=there), stripes, tmp_path).folder
+    begun.mkdir()
+    (begun / "checkpoint.pt").write_text("")
+    assert prepare(training.configure(BASE, precision="auto"), stripes, tmp_path).folder == begun
+    (begun / "checkpoint.pt").unlink()
+    assert prepare(training.configure(BASE, precision="auto"), stripes, tmp_path).config.precision != there
+    trained, found = (training.train(training.configure(BASE, precision=one), data_root=stripes, store=tmp_path,
+                                     progress=False) for one in (there, "auto"))
+    assert found.loaded and found.folder == trained.folder == begun
+    assert json.loads((begun / "provenance.json").read_text())["precision"] == there
 
 
 # --- names that were published ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from operator import attrgetter
 from pathlib import Path
 
 from helpers import costs
@@ -86,7 +87,9 @@ def work(options):
     deadline = None if options.budget_minutes is None else time.monotonic() + 60 * options.budget_minutes
     is_main = new_accelerator().is_main_process
     entries, settings = read_plan(options.profile)
-    folders = on_main(lambda: [prepare(entry.config, options.data_root, options.store).folder for entry in entries])
+    found = on_main(lambda: [attrgetter("folder", "config")(prepare(entry.config, options.data_root, options.store))
+                             for entry in entries])
+    folders, entries = [one[0] for one in found], [entry._replace(config=one[1]) for entry, one in zip(entries, found)]
 
     def is_done(entry, folder):
         return finished(folder) and (not entry.autoattack or audited(folder, entry.config, entry.autoattack))

@@ -52,7 +52,8 @@ class TrainConfig:
     seed : of initialisation, order, augmentation and attack
     val_every, val_images, val_steps, val_eps : validate every so many epochs: natural error on `val_images`
         held-out images, adversarial error by PGD; val_eps None means eps
-    precision : "float32", "bf16" (autocast; BatchNorm and losses stay in float32), or "float64", for tests
+    precision : "float32", "bf16" (autocast; BatchNorm and losses stay in float32), or "float64", for tests; "auto" is
+        bf16 where this machine computes it natively, else float32, unless the run is there in the other (`prepare`)
     batch_norm_parts : 1: BatchNorm normalises by the whole batch, also where several processes share it; n: each of n
         processes by its own part, which only n processes can do
     start : name of a run whose weights are the initial ones, of the store or with weights in ``results/*/weights/``
@@ -89,7 +90,7 @@ class TrainConfig:
     val_images: int = 500
     val_steps: int = 10
     val_eps: float | None = None
-    precision: Literal["float32", "bf16", "float64"] = "float32"
+    precision: Literal["float32", "bf16", "float64", "auto"] = "float32"
     loss: str = later("cross_entropy")
     optimizer: str = later("sgd")
     batch_norm_parts: int = later(1)
@@ -148,7 +149,7 @@ class TrainConfig:
                       *([f"cost={self.cost}"] if isinstance(self.cost, str) and len(self.cost) < 30 else [])]
         words += [f"eps={self.eps:g}"] if self.method != "ce" else []
         words += [f"{item.name}={getattr(self, item.name)}" for item in self._named() if item.metadata.get("later")]
-        return " ".join([*words, f"seed={self.seed}"])
+        return " ".join([*words, *([self.precision] if self.precision != "float32" else []), f"seed={self.seed}"])
 
     @property
     def passes(self):

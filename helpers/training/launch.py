@@ -130,6 +130,17 @@ class _Sum(torch.autograd.Function):
     backward = forward
 
 
+def fast_precision():
+    """"bf16" where the GPU, or else the processor, computes in it; "float32" where it would be emulated."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        flags = set()
+    return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
 def worthwhile(run, device):
     """Whether to compile: on a GPU with Triton, from facts alone (timings depend on the weather), never on a CPU, where
     convolutions, which no compiler makes faster, take most of the time.

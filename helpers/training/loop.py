@@ -48,6 +48,8 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
     keep_freed_memory()
     accelerator = new_accelerator()
     progress = progress and accelerator.is_main_process
+    if config.precision == "auto":
+        config = on_main(lambda: prepare(config, data_root, store).config)
     run = prepare(config, data_root, store)
     if not on_main(finished, run.folder):
         with alone(run, None if deadline is None else deadline - time.monotonic()):
@@ -248,7 +250,7 @@ class Trainer:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters())}
         on_main(run.write, {
             **provenance(self.accelerator.device), "seed": self.config.seed, "seconds": run.metrics["seconds"],
-            "processes": self.accelerator.num_processes, "compiled": self.compiled,
+            "precision": self.config.precision, "processes": self.accelerator.num_processes, "compiled": self.compiled,
             "compile_seconds": round(self.compile_seconds, 1), "resumed_after_epoch": self.resumed,
             "parts": self.parts, "source": ",".join(dict.fromkeys(part["source"] for part in self.parts))})
         labels = run.dataset.y_train[run.parts.validation][:self.config.val_images]

@@ -32,6 +32,7 @@ from helpers.profiles import suggest
 from helpers.provenance import OtherSourceWarning, same_source
 from helpers.training import manifest, parts
 from helpers.training.config import TrainConfig, as_json, check_names
+from helpers.training.launch import fast_precision
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
 RECIPE_VERSION = 1
@@ -154,8 +155,17 @@ class Run:
 def prepare(config, data_root=None, store=None):
     """Load and check all that a config names: a `Run` without model and metrics.  Nothing is trained.
 
+    Its config has a precision: for "auto" that in which the run is finished or begun, else the fast one here.
+
     Raises ValueError or FileNotFoundError for data, classes, networks or costs that do not fit.
     """
+    if config.precision == "auto":
+        fast = fast_precision()
+        both = [prepare(dataclasses.replace(config, precision=one), data_root, store)
+                for one in (fast, *{"float32", "bf16"} - {fast})]
+        begun = [run for file in ("metrics.json", "checkpoint.pt") for run in both
+                 if (run.folder / file).is_file() or (file == "metrics.json" and exported(run.folder.name))]
+        return (begun or both)[0]
     dataset = parts.load_data(config.data, data_root)
     if config.classes is not None:
         dataset = data.select_classes(dataset, config.classes)
