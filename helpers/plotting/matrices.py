@@ -1,7 +1,6 @@
 """Matrices over pairs of classes: cost, accuracy gap, confusion, difference (Fig. 1, 2, 3, 4, 11)."""
 import re
-from collections import Counter
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -63,8 +62,9 @@ def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float)
     """Heatmaps of one kind with common limits, numbers of one size and one bar."""
     matrices = {where: _matrix(cells, kind) for where, cells in panels.items()}
     low, high, beyond = color_limits([matrix.to_numpy() for matrix in matrices.values()], kind)
-    texts = {where: matrix.map(_cell_text, kind=kind, fine=high < FINE) for where, matrix in matrices.items()}
-    longest = max(2, *(cells.map(len).to_numpy().max() for cells in texts.values()))
+    texts = {where: matrix.map(_cell_text, kind=kind, fine=high < FINE).to_numpy()
+             for where, matrix in matrices.items() if len(matrix) <= ANNOTATED}
+    longest = max([2, *(len(text) for cells in texts.values() for text in cells.flat)])
     for where, matrix in matrices.items():
         ax = grid.axes_dict[where]
         image = ax.imshow(matrix, cmap=KINDS[kind][0], vmin=low, vmax=high, interpolation="nearest")
@@ -72,7 +72,7 @@ def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float)
         ax.spines[:].set_visible(False)
         size = min(side / len(matrix) * POINTS / (0.66 * longest + 0.45), LARGEST)
         dark = image.to_rgba(matrix.to_numpy())[..., :3] @ [0.299, 0.587, 0.114] < 0.55
-        for (row, column), text in np.ndenumerate(texts[where]) if len(matrix) <= ANNOTATED else ():
+        for (row, column), text in np.ndenumerate(texts.get(where, [])):
             ax.text(column, row, text, ha="center", va="center", fontsize=size, in_layout=False,
                     color="white" if dark[row, column] else "#222222")
         groups = panels[where].drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna()
@@ -87,7 +87,8 @@ def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float)
 def _matrix(cells: pd.DataFrame, kind: str) -> pd.DataFrame:
     """(K, K) values in display units, the diagonal of a cost empty."""
     names = cells["true"].unique()
-    if Counter(zip(cells["true"], cells["predicted"])) != Counter(product(names, names)):
+    if (len(cells) != len(names) ** 2 or cells.duplicated(["true", "predicted"]).any()
+            or not cells["predicted"].isin(names).all()):
         raise ValueError(f"Panel {cells['panel'].iloc[0]!r} has {len(cells)} cells for {len(names)} true classes; it "
                          "must have one a pair of classes.")
     matrix = cells.pivot(index="true", columns="predicted", values="value").loc[names, names].astype(float)

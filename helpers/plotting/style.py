@@ -92,16 +92,16 @@ def place(frame: pd.DataFrame, columns: int = 3, high: int = 1) -> pd.DataFrame:
     if frame.empty or not {"profile", "panel"} <= set(frame.columns):
         raise ValueError("A figure's frame needs rows and the columns profile and panel; this one has "
                          f"{len(frame)} rows, columns {list(frame)}.")
-    places, start = {}, 0
+    places, start = [], 0
     for profile, rows in frame.groupby("profile", sort=False):
         panels = rows["panel"].unique()
         free = [(line, column) for line in range(len(panels)) for column in range(columns)
                 if column > 0 or line == 0 or line >= high]
-        places |= {(profile, panel): (start + line, column, high if panel == panels[0] else 1)
-                   for panel, (line, column) in zip(panels, free)}
-        start = max(line + size for line, _, size in places.values())
-    placed = [places[key] for key in zip(frame["profile"], frame["panel"])]
-    return frame.reset_index(drop=True).assign(**dict(zip(("line", "column", "lines"), zip(*placed))))
+        places += [(profile, panel, start + line, column, high if panel == panels[0] else 1)
+                   for panel, (line, column) in zip(panels, free)]
+        start = max(line + size for *_, line, _, size in places)
+    return frame.merge(pd.DataFrame(places, columns=["profile", "panel", "line", "column", "lines"]),
+                       how="left", on=["profile", "panel"])
 
 
 def finish(grid: sns.FacetGrid, *, xlabel: str | None = None, ylabel: str | None = None, height: float | None = None,
