@@ -122,17 +122,30 @@ def build_network(name, num_classes, in_channels, mean=None, std=None):
     return torch.nn.Sequential(models.Normalize(3, mean, std, dims=2), body).to(memory_format=torch.channels_last)
 
 
-def check_network(network, dataset):
-    """Refuse, with a ValueError, a network that does not map the inputs of a data set to logits; without computing."""
-    shape = (2, *dataset.x_train.shape[1:])
+def check_network(name, dataset):
+    """Refuse, with a ValueError, a network that does not map the inputs of a data set to logits; without computing.
+
+    Returns what building it again takes beside its name, where its weights would not tell: a dict for the config.json.
+    """
+    if is_ours(name) and name.startswith("mlp") != (dataset.image_size is None):
+        kinds = ("points", "images", "W-16-1") if dataset.image_size else ("images", "points", "mlp-64-64")
+        raise ValueError("network {!r} reads {}, but {!r} holds {}: choose {}, say".format(
+            name, kinds[0], dataset.name, *kinds[1:]))
+    sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
+    with torch.device("meta"):
+        network = build_network(name, **sizes)
+    if is_ours(name):
+        return {}
     try:
-        logits = network(torch.zeros(shape, device="meta"))
+        logits = network(torch.zeros(2, *dataset.x_train.shape[1:], device="meta"))
     except NotImplementedError:
-        return  # an operator of its own that cannot be tried so
+        return sizes  # an operator of its own that cannot be tried so
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"the network cannot read inputs of shape {shape[1:]} of {dataset.name!r}: {reason}") from None
+        raise ValueError(f"network {name!r} cannot read inputs of shape {tuple(dataset.x_train.shape[1:])} of "
+                         f"{dataset.name!r}: {reason}") from None
     losses.check(logits, torch.zeros(2, dtype=torch.int64, device="meta"))
     if logits.shape[1] != dataset.num_classes:
-        raise ValueError(f"the network gives {logits.shape[1]} logits, {dataset.name!r} has {dataset.num_classes} "
+        raise ValueError(f"network {name!r} gives {logits.shape[1]} logits, {dataset.name!r} has {dataset.num_classes} "
                          "classes: build it for `num_classes`")
+    return sizes

@@ -155,17 +155,14 @@ class Run:
 def prepare(config, data_root=None, store=None):
     """Load and check all that a config names: a `Run` without model and metrics.  Nothing is trained.
 
-    Its config has a precision: for "auto" that in which the run is finished or begun, else the fast one here.
-
+    For precision "auto" it is the run that is finished or begun in either, else that in the fast one here.
     Raises ValueError or FileNotFoundError for data, classes, networks or costs that do not fit.
     """
     if config.precision == "auto":
-        fast = fast_precision()
         both = [prepare(dataclasses.replace(config, precision=one), data_root, store)
-                for one in (fast, *{"float32", "bf16"} - {fast})]
-        begun = [run for file in ("metrics.json", "checkpoint.pt") for run in both
-                 if (run.folder / file).is_file() or (file == "metrics.json" and exported(run.folder.name))]
-        return (begun or both)[0]
+                for one in sorted(("bf16", "float32"), key=lambda one: one != fast_precision())]
+        return min(both, key=lambda run: 0 if finished(run.folder) or exported(run.folder.name) else
+                   2 - (run.folder / "checkpoint.pt").is_file())
     dataset = parts.load_data(config.data, data_root)
     if config.classes is not None:
         dataset = data.select_classes(dataset, config.classes)
@@ -176,19 +173,13 @@ def prepare(config, data_root=None, store=None):
         minority = dataset.classes.index(config.minority)
         train = data.imbalance(dataset.y_train, split.train, config.ratio, minority, config.split_seed)
         split = split._replace(train=train)
-    if dataset.image_size is not None and config.network.startswith("mlp"):
-        raise ValueError(f"network {config.network!r} reads points, but {dataset.name!r} holds images: "
-                         'choose a Wide-ResNet, such as "W-16-1"')
     if config.start:
         weights_of(config.start, store)
-    with torch.device("meta"):
-        parts.check_network(parts.build_network(config.network, dataset.num_classes, dataset.in_channels), dataset)
-    own = {} if parts.is_ours(config.network) else {"num_classes": dataset.num_classes,
-                                                    "in_channels": dataset.in_channels}  # to build it without data
+    sizes = parts.check_network(config.network, dataset)
     # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
     fitted = config.cost if costs.is_fitted(config.cost) else None
     cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
-    facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION, **own,
+    facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION, **sizes,
              "cost_digest": costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest}
     folder = folder_of(store, config.label, facts)
     if fitted:
