@@ -352,8 +352,8 @@ def test_training_that_ends_finite_but_useless_is_told(run_it, capsys, monkeypat
     assert "of no use" not in capsys.readouterr().out
     real = loop.Trainer.run_epoch
 
-    def ruin(trainer):
-        loss = real(trainer)
+    def ruin(trainer, deadline=None):
+        loss = real(trainer, deadline)
         if trainer.epoch == 15:  # the mean loss of the epoch is fine, its last step was not
             trainer.model.classifier.weight.data.zero_()
         return loss

@@ -97,12 +97,11 @@ class CostMatrix:
 
 
 def read_csv(path, classes=None, *, name=None, symmetric=True):
-    """A CostMatrix from a CSV file, separated by commas, semicolons or tabs.
+    """A CostMatrix from a CSV file, separated by commas, semicolons or tabs; ValueError for a file that is none.
 
     Either labelled (first row and first column are class names in any order, top left cell arbitrary), as
-    ``cost.to_csv(path)`` writes it, or bare: K rows of K numbers in the order of ``classes``.
-    ``classes`` sets the order of the result; ``name`` is the file's by default; ``symmetric`` as in `CostMatrix`.
-    Raises ValueError for a file that is no cost matrix.
+    ``cost.to_csv(path)`` writes it, or bare: K rows of K numbers in the order of ``classes``, which also sets the order
+    of the result. ``name`` is the file's by default; ``symmetric`` as in `CostMatrix`.
     """
     path = Path(path)
     if not path.is_file():

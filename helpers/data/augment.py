@@ -6,11 +6,8 @@ import torch.nn.functional as F
 class Augment:
     """Batches of a data set, augmented as in Sec. 5.1: padded by 4 pixels, cropped at random, mirrored or not.
 
-    Parameters
-    ----------
-    images : uint8 Tensor (N, C, H, W), kept on its device; or float Tensor (N, d), which is never augmented
-    padding : int >= 0, pixels of black on each side; 0 switches cropping off
-    flip : bool, mirror each image with probability 1/2 (wrong for digits, right for photographs)
+    `images` are uint8 (N, C, H, W), kept on their device, or floats (N, d), which are never augmented. `padding` is in
+    pixels of black on each side, 0 switches cropping off; `flip` mirrors each image with probability 1/2.
     """
 
     def __init__(self, images, padding=4, flip=True):

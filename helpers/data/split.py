@@ -16,14 +16,9 @@ class Split(NamedTuple):
 def split(labels, val_size=0.1, train_size=None, seed=0):
     """Hold out a validation part, and keep `train_size` of the rest; both in the classes' proportions.
 
-    Parameters
-    ----------
-    labels : LongTensor, (N,)
-    val_size : float in (0, 1), a fraction; or int, a number of images
-    train_size : int, optional; default all that is left
-    seed : int; the same seed gives the same split, whatever else a run does
-
-    Raises ValueError if the sizes do not fit the data, or leave a class empty.
+    `labels` is a LongTensor (N,), `val_size` a fraction (float) or a number of images (int), `train_size` a number, by
+    default of all that is left. The same seed gives the same split, whatever else a run does. Raises ValueError if the
+    sizes do not fit the data, or leave a class empty.
     """
     total = len(labels)
     held = round(val_size * total) if isinstance(val_size, float) else int(val_size)

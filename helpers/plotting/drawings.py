@@ -25,12 +25,6 @@ def errorbars(data: pd.DataFrame, x: str, y: str, *, hue: str, kind: str = "line
     kind : "line" (with markers) or "bar", else a ValueError
     palette : dict, colour of each series, in the order to draw; default ``plotting.palette`` of the hue
     dodge : bool, draw lines a little beside each other, so that their error bars do not hide each other
-
-    Examples
-    --------
-    >>> grid = sns.FacetGrid(plotting.place(frame), row="line", col="column", sharex=False, sharey=False)
-    >>> grid.map_dataframe(plotting.errorbars, x="p", y="S", hue="attack", palette=colors, dodge=True)
-    >>> plotting.finish(grid);
     """
     if kind not in ("line", "bar"):
         raise ValueError(f"Kind {kind!r} of error bars is unknown; use 'line' or 'bar'.")
@@ -67,9 +61,6 @@ def regions(data: pd.DataFrame, **_) -> None:
     Columns are ``layer``, ``x``, ``y`` and ``class``. Layers: "grid" (a regular grid of predicted classes, drawn pale;
     required), "boundary" (exact lines in place of the grid's steps; ``piece`` numbers them), "point" (with its true
     class) and "arrow" (to ``to_x``, ``to_y``, coloured by ``method``; points are then faint).
-
-    >>> grid = sns.FacetGrid(plotting.place(frame, columns=4), row="line", col="column")
-    >>> plotting.finish(grid.map_dataframe(plotting.regions));
     """
     layers = dict(list(data.groupby("layer")))
     ax, grid = plt.gca(), layers["grid"].pivot(index="y", columns="x", values="class")

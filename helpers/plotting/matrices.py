@@ -33,15 +33,7 @@ def matrices(frame: pd.DataFrame) -> Figure:
         "difference"), ``true``, ``predicted`` (class names in the order to draw), ``value`` (shares in [0, 1] but for
         a cost) and, for more than 20 classes, perhaps ``group``, a name for each run of neighbouring true classes
 
-    Raises
-    ------
-    ValueError : for an unknown kind, and for a panel without exactly one value a pair of classes
-
-    Examples
-    --------
-    >>> cells = pd.DataFrame(gap, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
-    >>> frame = cells.stack().rename("value").reset_index().assign(profile="quick: digits", panel="gap", kind="gap")
-    >>> plotting.matrices(frame);
+    Raises ValueError for an unknown kind, and for a panel without exactly one value a pair of classes.
     """
     if unknown := set(frame["kind"]) - set(KINDS):
         raise ValueError(f"Matrices of kind {unknown.pop()!r} are unknown; known are {', '.join(KINDS)}.")
