@@ -26,20 +26,17 @@ def save(trainer):
 
 
 def resume(trainer):
-    """Whether a new `Trainer` took over the checkpoint of its run; where there is none that is what it should be, not.
-
-    Then it may be half taken.
-    """
+    """Let a new `Trainer` go on from the checkpoint of its run; False, perhaps half done, for one that is of no use."""
     folder = trainer.run.folder
     try:
         _take(trainer, on_main(partial(torch.load, folder / "checkpoint.pt", "cpu", weights_only=True)))
-        return True
     except FileNotFoundError:
-        return False
+        pass
     except Exception as error:  # of torch, pickle, the archive, `_take`: none of them is worth more than the run
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         print(f"{folder.name}: the checkpoint cannot be read ({reason}); training starts again")
         return False
+    return True
 
 
 def _take(trainer, saved):

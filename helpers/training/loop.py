@@ -92,7 +92,7 @@ class Trainer:
         config, device, train = run.config, accelerator.device, run.parts.train
         self.run, self.config, self.accelerator = run, config, accelerator
         self._start()
-        if checkpoint.resume(self) is not True:
+        if checkpoint.resume(self) is False:
             self._start()
         self.resumed = self.epoch
         part = {"commit": commit(), "source": source_digest("training", *parts.used_by(config)),
