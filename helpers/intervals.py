@@ -268,22 +268,3 @@ def worst_case(evaluations, cost):
     badness = values[first.labels, answers] / values.max() + 1e-9 * (answers != first.labels)
     worst = answers[badness.argmax(axis=0), np.arange(len(first.labels))]
     return replace(first, predictions=worst, seconds=sum(one.seconds for one in evaluations))
-
-
-def split(frame):
-    """A DataFrame whose columns x of Intervals became numbers: "x", "x low", "x high"."""
-    columns = {}
-    for name, column in frame.items():
-        columns[name] = column
-        if any(isinstance(cell, Interval) for cell in column):
-            cells = (cell if isinstance(cell, Interval) else Interval(cell) for cell in column)
-            columns |= zip((name, f"{name} low", f"{name} high"), zip(*cells))
-    return type(frame)(columns, index=frame.index)
-
-
-def merge(frame):
-    """The DataFrame that `split` was given: columns "x", "x low", "x high" become one of Intervals."""
-    merged = frame.copy()
-    for name in [name for name in frame if {f"{name} low", f"{name} high"} <= set(frame)]:
-        merged[name] = list(map(Interval, frame[name], merged.pop(f"{name} low"), merged.pop(f"{name} high")))
-    return merged

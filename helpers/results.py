@@ -19,7 +19,7 @@ import pandas as pd
 
 from helpers import claims as verdicts
 from helpers.files import write_atomic
-from helpers.intervals import merge, split
+from helpers.intervals import Interval
 from helpers.provenance import SOURCES, commit, provenance, source_digest
 
 PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
@@ -191,3 +191,22 @@ def _rounded(frame):
         return f"{value:.6g}" if isinstance(value, float) and value == value else value
 
     return frame.assign(**{str(name): frame[name].map(cell) for name in frame if frame[name].dtype == object})
+
+
+def split(frame):
+    """A DataFrame whose columns x of Intervals became numbers: "x", "x low", "x high"."""
+    columns = {}
+    for name, column in frame.items():
+        columns[name] = column
+        if any(isinstance(cell, Interval) for cell in column):
+            cells = (cell if isinstance(cell, Interval) else Interval(cell) for cell in column)
+            columns |= zip((name, f"{name} low", f"{name} high"), zip(*cells))
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def merge(frame):
+    """The DataFrame that `split` was given: columns "x", "x low", "x high" become one of Intervals."""
+    merged = frame.copy()
+    for name in [name for name in frame if {f"{name} low", f"{name} high"} <= set(frame)]:
+        merged[name] = list(map(Interval, frame[name], merged.pop(f"{name} low"), merged.pop(f"{name} high")))
+    return merged

@@ -16,16 +16,15 @@ from helpers.intervals import (
     bootstrap,
     hull,
     mantel,
-    merge,
     over_seeds,
     percentiles,
     resampled,
     rho,
-    split,
     tau,
     wider,
     worst_case,
 )
+from helpers.results import merge, split
 
 COST = np.array([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]])
 NAN = float("nan")

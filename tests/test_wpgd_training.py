@@ -11,7 +11,7 @@ import torch
 
 from helpers import audit, costs, evaluation, results, training
 from helpers.evaluation import Evaluation
-from helpers.intervals import merge
+from helpers.results import merge
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "05_wpgd_training.ipynb"
 CLASSES = ("airplane", "bird", "cat")
