@@ -248,11 +248,12 @@ class Trainer:
             "seconds": round(self.seconds, 1), "epochs": self.epoch, "train_images": images,
             "images_per_second": round(images * self.epoch / max(self.seconds, 1e-9), 1),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters())}
-        on_main(run.write, {
+        run.made = {
             **provenance(self.accelerator.device), "seed": self.config.seed, "seconds": run.metrics["seconds"],
             "precision": self.config.precision, "processes": self.accelerator.num_processes, "compiled": self.compiled,
             "compile_seconds": round(self.compile_seconds, 1), "resumed_after_epoch": self.resumed,
-            "parts": self.parts, "source": ",".join(dict.fromkeys(part["source"] for part in self.parts))})
+            "parts": self.parts, "source": ",".join(dict.fromkeys(part["source"] for part in self.parts))}
+        on_main(run.write, run.made)
         labels = run.dataset.y_train[run.parts.validation][:self.config.val_images]
         easy = 100 * (labels != labels.mode().values).float().mean().item()
         if run.metrics["val_ne"] >= easy - 1e-3 and self.accelerator.is_main_process:
