@@ -145,7 +145,7 @@ class HierarchicalLoss:
     def __init__(self, cost, level):
         if not level > 0:
             raise ValueError(f"level = {level}: give a cost > 0; from there on, mistakes are what the attack wants")
-        values = torch.as_tensor(getattr(cost, "values", cost) if not torch.is_tensor(cost) else cost)
+        values = cost if torch.is_tensor(cost) else torch.tensor(cost.values)
         self.near = values < values.amax(dim=1, keepdim=True).clamp(max=level)
         self.near.fill_diagonal_(False)
         self.level, self.digest = float(level), getattr(cost, "digest", None) or _digest(values)
