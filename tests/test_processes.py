@@ -124,6 +124,18 @@ def test_two_processes_equal_one_in_float64(done):
     assert out.count("another process") == 0
 
 
+def test_accelerates_debug_launcher_trains_what_one_process_does(done, stripes, tmp_path):
+    (tmp_path / "main.py").write_text(WORK + """
+from accelerate import debug_launcher
+debug_launcher(work, (sys.argv[1], sys.argv[2], json.loads(sys.argv[3])), 2)
+""")
+    words = [sys.executable, "-P", tmp_path / "main.py", stripes, tmp_path, json.dumps([(SAME[1], 0)])]
+    subprocess.run(words, check=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, mine = done[0], done[2]
+    assert_equal(one, tmp_path, mine[1][0])
+    assert json.loads((tmp_path / mine[1][0] / "provenance.json").read_text())["processes"] == 2
+
+
 def test_a_run_goes_on_in_one_two_and_one_process(done):
     one, two, mine, (told, _), _ = done
     assert "stopped after epoch 2 of 3" in told[-1]
