@@ -22,7 +22,8 @@ from helpers.files import write_atomic
 from helpers.intervals import Interval
 from helpers.provenance import SOURCES, commit, provenance, source_digest
 
-PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "paper", "long")  # from small to large
+PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "sprint", "paper",
+            "long")  # from small to large
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]
 DPI = 150
