@@ -107,12 +107,13 @@ def work(options):
     if not any(chosen):
         raise ValueError(f"{options.profile} has no run {options.run}")
     failed, left = 0, []
+    kept = {folder: facts for folder, *facts in overview(options.store)} if options.list else {}
     for number, (entry, folder, busy) in enumerate(zip(entries, folders, on_main(states, folders)), 1):
         extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
         done = on_main(is_done, entry, folder)
         state = "done" if done else busy or (f"~{entry.minutes:g} min" if entry.minutes else "to do")
         if done and options.list:
-            state = next(_told(*one) for one in overview(options.store) if one[0] == folder)
+            state = _told(folder, *kept[folder])
         if is_main and chosen[number - 1]:
             print(f"[{number}/{len(entries)}] {entry.config.label}{extra}  {state}", flush=True)
         if options.list or (done and not options.export) or not chosen[number - 1]:
