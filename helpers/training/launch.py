@@ -150,10 +150,15 @@ def worthwhile(run, device):
     """
     if device.type != "cuda" or importlib.util.find_spec("triton") is None:
         return False
+    work = run.config.epochs * epoch_flop(run)
+    return work > {"bf16": 2e16}.get(run.config.precision, 2e15)
+
+
+def epoch_flop(run):
+    """The FLOP of an epoch: those of a forward pass for each image and pass, whatever a machine makes of them."""
     from torch.utils.flop_counter import FlopCounterMode
     config, dataset = run.config, run.dataset
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         model = parts.build_network(config.network, dataset.num_classes, dataset.in_channels)
         model(torch.zeros(1, *dataset.x_train.shape[1:]))
-    work = len(run.parts.train) * config.epochs * config.passes * counter.get_total_flops()
-    return work > {"bf16": 2e16}.get(config.precision, 2e15)
+    return len(run.parts.train) * config.passes * counter.get_total_flops()

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 
 from helpers import data
+from helpers.files import write_atomic
 from helpers.training.export import export_run
-from helpers.training.launch import OutOfTime, new_accelerator
+from helpers.training.launch import OutOfTime, epoch_flop, new_accelerator
 from helpers.training.loop import Trainer, train
 from helpers.training.plan import evaluate_planned
-from helpers.training.store import exported, finished, prepare
+from helpers.training.store import exported, finished, folder_of, prepare
 
 EPOCHS = range(8, 13)
 STEPS = 20  # that are timed
@@ -44,20 +45,19 @@ def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files
     began = time.monotonic()
     end, stage = began + 60 * minutes, Path(out).with_name(Path(out).name + ".stage")
     join_parts(data_root or data.default_root())
-    first = prepare(entries[0].config, data_root, store)
-    print(f"{first.dataset.name}: data fingerprint {first.dataset.fingerprint}", flush=True)
-    pace, compiled = _pace(first)
-    known = _chosen(entries, data_root, store)
-    images = len(first.parts.train)
-    length = known or max(EPOCHS, key=lambda one: (_fitting(entries, one, images * pace, end), one))
+    planned = [prepare(entry.config, data_root, store) for entry in entries]
+    print(f"{planned[0].dataset.name}: data fingerprint {planned[0].dataset.fingerprint}", flush=True)
+    pace, compiled = _pace(planned[0])
+    seconds = [epoch_flop(run) * pace for run in planned]
+    known = _chosen(planned, store)
+    length = known or max(EPOCHS, key=lambda one: (_fitting(seconds, one, end), one))
     print(f"{length} epochs{', as the runs that are there' if known else ''}", flush=True)
     done, ratio = {}, OVERHEAD
-    for entry in entries:
-        config = dataclasses.replace(entry.config, epochs=length)
-        run, predicted = prepare(config, data_root, store), length * config.passes * images * pace
-        if exported(run.folder.name):
+    for entry, run, epoch in zip(entries, planned, seconds):
+        config, folder = dataclasses.replace(entry.config, epochs=length), _folder(run, length, store)
+        if exported(folder.name):
             continue
-        predicted *= not finished(run.folder)
+        predicted = 0 if finished(folder) else length * epoch
         if time.monotonic() + ratio * predicted > end:
             print(f"{config.label}: left out, it takes {ratio * predicted / 60:.1f} minutes", flush=True)
             continue
@@ -68,14 +68,16 @@ def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files
             print(stop, flush=True)
             break
         evaluate_planned(run, end, autoattack=entry.autoattack, **settings)
+        export_run(run.folder, stage, "float16", megabytes * 2 ** 20)
         done[run.folder.name] = run
         if predicted:
             ratio = max(ratio if len(done) > 1 else 1.0, (time.monotonic() - started) / predicted)
-        _bring(done, stage, Path(out), files, megabytes)
+        _bring(done, stage, Path(out), files)
     for run in done.values():  # what is left goes into all test images in place of a subset
         evaluate_planned(run, end - 10, **{**settings, "images": 0})
+        export_run(run.folder, stage, "float16", megabytes * 2 ** 20)
     if done:
-        _bring(done, stage, Path(out), files, megabytes)
+        _bring(done, stage, Path(out), files)
     print(f"{len(done)} runs in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     return 0 if done else 3
 
@@ -86,7 +88,7 @@ def join_parts(root):
     for name, files in itertools.groupby(parts, key=lambda file: file.name.partition(".part")[0]):
         target, said = Path(root) / name, Path(root) / f"{name}.sha256"
         if not target.exists():
-            target.write_bytes(b"".join(file.read_bytes() for file in files))
+            write_atomic(target, b"".join(file.read_bytes() for file in files))
         found = hashlib.sha256(target.read_bytes()).hexdigest()
         if said.exists() and said.read_text().split()[0] != found:
             target.unlink()
@@ -95,7 +97,7 @@ def join_parts(root):
 
 
 def _pace(run):
-    """Seconds that a pass over an image takes in training, of the faster of eager and compiled; and which it is."""
+    """Seconds a FLOP that training takes, by the faster of eager and compiled; and which it is."""
     found, some = {}, run.parts.train[:STEPS * run.config.batch_size]
     part = dataclasses.replace(run, parts=run.parts._replace(train=some), folder=run.folder / "timed")
     for compiled in (False, True) if torch.cuda.is_available() else (False,):
@@ -105,44 +107,48 @@ def _pace(run):
         trainer.run_epoch()  # the first steps are slower
         before = trainer.seconds
         trainer.run_epoch()
-        rate = len(some) / (trainer.seconds - before)
-        found[compiled] = 1 / rate / run.config.passes
-        print(f"{'compiled' if compiled else 'eager'}: {rate:.0f} images/s, {trainer.compile_seconds:.0f} s to compile",
-              flush=True)
+        seconds = trainer.seconds - before
+        found[compiled] = seconds / epoch_flop(part)
+        print(f"{'compiled' if compiled else 'eager'}: {len(some) / seconds:.0f} images/s, "
+              f"{trainer.compile_seconds:.0f} s to compile", flush=True)
     best = min(found, key=found.get)
     return found[best], best
 
 
-def _fitting(entries, epochs, seconds, end):
-    """How many of the runs fit, with so many epochs, where a pass over all images takes so many seconds."""
+def _fitting(seconds, epochs, end):
+    """How many of the runs fit, with so many epochs of so many seconds each."""
     left, count = end - time.monotonic(), 0
-    for entry in entries:
-        needed = OVERHEAD * epochs * entry.config.passes * seconds
+    for epoch in seconds:
+        needed = OVERHEAD * epochs * epoch
         if needed <= left:
             left, count = left - needed, count + 1
     return count
 
 
-def _chosen(entries, data_root, store):
+def _folder(run, epochs, store):
+    """The folder of a planned run if it has so many epochs."""
+    return folder_of(store, run.config.label, {**run.facts, "epochs": epochs})
+
+
+def _chosen(planned, store):
     """The epochs of runs that earlier calls brought home, None without any."""
-    for entry, length in itertools.product(entries, EPOCHS):
-        folder = prepare(dataclasses.replace(entry.config, epochs=length), data_root, store).folder
+    for run, length in itertools.product(planned, EPOCHS):
+        folder = _folder(run, length, store)
         if finished(folder) or exported(folder.name):
             return length
     return None
 
 
-def _bring(runs, stage, out, files, megabytes):
+def _bring(runs, stage, out, files):
     """All small files as one, and weights as long as files may be brought."""
     out.mkdir(parents=True, exist_ok=True)
     kept = 1
-    for run in runs.values():
-        folder = export_run(run.folder, stage, "float16", megabytes * 2 ** 20)
-        weights = sorted(folder.glob("weights*"))
+    for name in runs:
+        weights = sorted((stage / name).glob("weights*"))
         kept += len(weights)
         for file in weights if kept <= files else ():
-            (out / folder.name).mkdir(exist_ok=True)
-            shutil.copyfile(file, out / folder.name / file.name)
+            (out / name).mkdir(exist_ok=True)
+            shutil.copyfile(file, out / name / file.name)
     with tarfile.open(out / "runs.tar", "w") as archive:
         for file in sorted(stage.glob("*/*")):
             if not file.name.startswith("weights"):
