@@ -3,7 +3,6 @@
 ``--run`` as the first option runs the notebooks before, as ./run_all.sh does. ``--readme`` alone writes the tables of
 README.md and results/README.md, from the committed results of `reduced` and what is known of the paper.
 """
-
 import sys
 
 from helpers import profiles

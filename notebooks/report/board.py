@@ -1,5 +1,4 @@
 """The ten main claims: the statistics that decide each are named in paper_values.yaml, the numbers are a run's."""
-
 import csv
 import math
 import re

@@ -1,5 +1,4 @@
 """An executed notebook as HTML: formulas as MathML, alt texts for its figures, links that hold where the page lies."""
-
 import os
 import re
 from html import escape
@@ -40,6 +39,10 @@ class _Renderer(IPythonRenderer):
     def link(self, text, url, title=None):
         url = self.page.target(url)
         return super().link(text, url, title) if url else text
+
+    def image(self, text, url, title=None):
+        """Without a network, a picture of another site (a badge) is its text."""
+        return escape(text) if "://" in url else super().image(text, url, title)
 
 
 class Exporter(HTMLExporter):

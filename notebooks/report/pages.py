@@ -1,5 +1,4 @@
 """Writes the pages: what a profile left in its folder, laid out by the templates beside this file."""
-
 import json
 import re
 import shutil
