@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks import machine, report, targets
 
 # In this order: what an idle machine should measure first comes first.
-NAMES = ("attack", "training", "wpgd", "loss", "transport", "limit", "operators", "scaling", "accuracy")
+NAMES = ("attack", "training", "wpgd", "loss", "transport", "limit", "operators", "scaling", "accuracy",
+         "precision")
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 ROUNDS = {"full": 7, "smoke": 2}
 

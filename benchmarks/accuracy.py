@@ -68,37 +68,41 @@ def rows(scale, rounds, device):
                 values = answers(workers, [Contender(path, build, {"path": path, **settings}) for path in PATHS])
                 for path, value in values.items():
                     results[path][seed] = value
-                yield [_row(f"{method}, seed {seed}", path, value) for path, value in values.items()]
-            yield _means(method, results)
+                yield [row(NAME, f"{method}, seed {seed}", path, PATHS[0], value) for path, value in values.items()]
+            yield means(NAME, method, results, PATHS[0])
 
 
-def _row(setting, path, value):
-    row = {"benchmark": NAME, "setting": setting, "contender": path, "role": "ours" if path == "ours" else "peer",
-           "reference": "ours", "rounds": 1}
+def row(benchmark, setting, name, reference, value):
+    """A row for the (NE, AE, seconds) of one training, or for what went wrong."""
+    found = {"benchmark": benchmark, "setting": setting, "contender": name,
+             "role": "ours" if name == reference else "peer", "reference": reference, "rounds": 1}
     if isinstance(value, ContenderError):
-        return {**row, "note": f"failed: {value}"}
-    return {**row, "ne": float(value[0]), "ae": float(value[1]), "seconds": float(value[2])}
+        return {**found, "note": f"failed: {value}"}
+    return {**found, "ne": float(value[0]), "ae": float(value[1]), "seconds": float(value[2])}
 
 
-def _means(method, results):
-    """A row a path; the ratio is ours over it, of the training times of the same seed."""
-    tables = {path: np.array([value for value in by_seed.values() if not isinstance(value, ContenderError)])
-              for path, by_seed in results.items()}
-    if not all(len(table) for table in tables.values()):
+def means(benchmark, setting, results, reference):
+    """A row a contender: means over the seeds that all have; the ratio is the reference's training time over its own.
+
+    `results` is {contender: {seed: (NE, AE, seconds)}}; [] where they have no seed in common.
+    """
+    seeds = set.intersection(*({seed for seed, value in by_seed.items() if not isinstance(value, ContenderError)}
+                               for by_seed in results.values()))
+    if not seeds:
         return []
-    ours, found = tables["ours"], []
-    for path, table in tables.items():
-        row = _row(f"{method}, mean of {len(table)} seeds", path, table.mean(axis=0)) | {"rounds": len(table)}
-        if len(table) == len(ours):
-            ratios = ours[:, 2] / table[:, 2]
-            row |= {"ratio": float(np.median(ratios)), "ratio_q10": float(np.quantile(ratios, 0.1)),
-                    "ratio_q90": float(np.quantile(ratios, 0.9))}
-        for column, name in enumerate(("ne", "ae")):
-            spread, base = _variance(table[:, column]), _variance(ours[:, column])
-            row |= {f"{name}_sd": spread ** 0.5,
-                    f"{name}_difference": float(table[:, column].mean() - ours[:, column].mean()),
-                    f"{name}_noise": (spread / len(table) + base / len(ours)) ** 0.5}
-        found.append(row)
+    tables = {name: np.array([by_seed[seed] for seed in sorted(seeds)]) for name, by_seed in results.items()}
+    base, found = tables[reference], []
+    for name, table in tables.items():
+        ratios = base[:, 2] / table[:, 2]
+        one = row(benchmark, f"{setting}, mean of {len(seeds)} seeds", name, reference, table.mean(axis=0))
+        one |= {"rounds": len(seeds), "ratio": float(np.median(ratios)), "ratio_q10": float(np.quantile(ratios, 0.1)),
+                "ratio_q90": float(np.quantile(ratios, 0.9))}
+        for column, error in enumerate(("ne", "ae")):
+            spread, of_base = _variance(table[:, column]), _variance(base[:, column])
+            one |= {f"{error}_sd": spread ** 0.5,
+                    f"{error}_difference": float(table[:, column].mean() - base[:, column].mean()),
+                    f"{error}_noise": ((spread + of_base) / len(seeds)) ** 0.5}
+        found.append(one)
     return found
 
 

@@ -5,6 +5,7 @@ import torch
 from benchmarks import attackers, synthetic
 from benchmarks.timing import Contender, Task, answers, measure, rows_of
 from benchmarks.workers import ContenderError, Workers
+from helpers.training.launch import fast_precision
 
 NAME = "attack"
 # Network: channels, side, images in a batch of PGD-8 and of PGD-20.
@@ -28,8 +29,8 @@ FIELD = (
     ("adv-lib", "adv_lib", {}, "peer", "returns the last misclassified iterate that the network has seen"),
     ("robustness", "robustness", {}, "peer", "use_best=False"),
 )
+FIELD_BF16 = ("ours, bf16", "ours", {"precision": "bf16"}, "variant", "autocast, as training uses it")
 FIELD_CUDA = (
-    ("ours, bf16", "ours", {"precision": "bf16"}, "variant", "autocast, as training uses it"),
     ("ours, bf16, compiled", "ours", {"precision": "bf16", "compiled": True}, "variant", "as training uses it"),
 )
 
@@ -67,7 +68,7 @@ def rows(scale, rounds, device, only=None):
 def _field(scale, device):
     if scale == "smoke":
         return [entry for entry in FIELD if entry[0] in ("ours", "torchattacks")]
-    return [*FIELD, *(FIELD_CUDA if device == "cuda" else ())]
+    return [*FIELD, *([FIELD_BF16] if fast_precision() == "bf16" else ()), *(FIELD_CUDA if device == "cuda" else ())]
 
 
 def _contenders(field, case):

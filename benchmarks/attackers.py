@@ -8,7 +8,6 @@ the library.
 import os
 import sys
 import types
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from benchmarks.plain import plain_pgd
 from benchmarks.synthetic import CLASSES, EPS, STEP
-from helpers import attacks, losses
+from helpers import attacks
 from helpers.data.load import torchvision_datasets
 
 
@@ -26,17 +25,9 @@ def ours(network, x, y, steps, random_start, *, compiled=False, keep_memory=True
     if not keep_memory:
         os.environ["WPGD_KEEP_MEMORY"] = "0"  # of this contender's process
     model = torch.compile(network) if compiled else network
-    mixed = precision == "bf16"
-
-    def run():
-        with torch.autocast(x.device.type, torch.bfloat16) if mixed else nullcontext():
-            return attacks.pgd(model, x, y, _float_loss if mixed else losses.cross_entropy, eps=EPS, step_size=STEP,
-                               steps=steps, random_start=random_start)
-    return run
-
-
-def _float_loss(logits, labels):
-    return losses.cross_entropy(logits.float(), labels)
+    if precision == "float32":
+        return partial(attacks.pgd, model, x, y, eps=EPS, step_size=STEP, steps=steps, random_start=random_start)
+    return partial(attacks.PGD(EPS, steps, STEP, random_start=random_start, precision=precision), model, x, y)
 
 
 def torchattacks(network, x, y, steps, random_start, *, by_hand=False):

@@ -7,6 +7,7 @@ from benchmarks.timing import Contender, Task, measure, rows_of
 from benchmarks.workers import Workers
 from helpers import models
 from helpers.allocator import keep_freed_memory
+from helpers.training.launch import fast_precision
 
 NAME = "training"
 # Network, attack steps, images of an epoch, batch, side.
@@ -92,5 +93,6 @@ def _contenders(scale, device, settings):
                 *usual, Contender("plain loop, bf16", plain, mixed, "tuned", "autocast added by hand")]
     if scale == "smoke":
         return [Contender("ours", ours, settings), usual[0]]
-    return [Contender("ours", ours, settings),
+    mixed = [Contender("ours, bf16", ours, {**settings, "precision": "bf16"}, "variant", "autocast")]
+    return [Contender("ours", ours, settings), *(mixed if fast_precision() == "bf16" else []),
             Contender("ours, compiled", ours, {**settings, "compiled": True}, "variant", "torch.compile"), *usual]
