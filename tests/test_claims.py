@@ -3,8 +3,8 @@ import pickle
 
 import pytest
 
-from helpers.claims import COLUMNS, Claim, table
 from helpers.intervals import Interval
+from study.claims import COLUMNS, Claim, table
 
 
 def claim(value, low, high, holds_if, id="c"):

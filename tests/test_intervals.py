@@ -24,7 +24,7 @@ from helpers.intervals import (
     wider,
     worst_case,
 )
-from helpers.results import merge, split
+from study.results import merge, split
 
 COST = np.array([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]])
 NAN = float("nan")

@@ -129,7 +129,7 @@ def test_a_cost_is_changed_in_the_grid_of_notebook_07(page, lab):
     box.press("Enter")
     page.wait_for_selector("text=The cells below will use this matrix.")
     page.wait_for_function("drawn => document.querySelector('.widget-output img')?.src !== drawn", arg=drawn)
-    scroll_to(page, "own = training.changed(")
+    scroll_to(page, "own = parameters.changed(")
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-below')")
     after = finished(page)
     assert "Not as in the profile smoke: my_pairs" in text(after)

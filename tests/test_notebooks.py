@@ -14,8 +14,9 @@ import pandas
 import pytest
 from PIL import Image
 
-from helpers.training import changed, expand
+from helpers.training import expand
 from runner import cli, profiles
+from study import parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -97,10 +98,10 @@ def test_solutions_that_change_the_parameters(path):
     for code in solutions(path):
         if code.startswith(BELOW):
             given = declared(path)
-            assert changed(path.stem, given) == {}
+            assert parameters.changed(path.stem, given) == {}
             known = set(given)
             exec(code, {}, given)
-            assert set(given) == known and changed(path.stem, given), code
+            assert set(given) == known and parameters.changed(path.stem, given), code
 
 
 def as_cell(code):

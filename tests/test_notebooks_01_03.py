@@ -10,10 +10,11 @@ import pytest
 import torch
 from scipy.stats import bootstrap
 
-from helpers import evaluation, results, training
+from helpers import evaluation, training
 from helpers.costs import CostMatrix
 from helpers.evaluation import Evaluation
 from helpers.intervals import over_seeds
+from study import results
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 COST = CostMatrix([[0, 10, 0.01], [10, 0, 1], [0.01, 1, 0]], ("a", "b", "c"))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from helpers import paper
+from study import paper
 
 # Copied by hand from the paper's tables, apart from paper_values.yaml.
 TABLE1 = "MNIST -0.88  CIFAR-10 -0.65  CIFAR-100 -0.35  Tiny-ImageNet -0.22"
@@ -25,7 +25,7 @@ W-28-10 69.69 0.0 tiny-imagenet-200 -9.48
 
 
 def test_imports_of_the_core_stay_light():
-    code = ("import sys, helpers.paper, helpers.claims, helpers.training, helpers.evaluation, helpers.autoattack; "
+    code = ("import sys, study.paper, study.claims, helpers.training, helpers.evaluation, helpers.autoattack; "
             "import helpers.data; heavy = {'matplotlib', 'pandas', 'scipy', 'sklearn', 'torchvision'}; "
             "print(sorted(heavy & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

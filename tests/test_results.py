@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import files, results
-from helpers.claims import Claim
+from helpers import files
 from helpers.intervals import Interval
-from helpers.results import Results
+from study import results
+from study.claims import Claim
+from study.results import Results
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import numpy as np
 import pandas
 import pytest
 
-from helpers import attacks, audit, costs, evaluation, results, training
+from helpers import attacks, audit, costs, evaluation, training
 from helpers.evaluation import Evaluation
 from helpers.training import plan
+from study import results
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 COMMITTED = NOTEBOOKS.parent / "results" / "quick"
@@ -66,7 +67,7 @@ def execute(name, rows, folder, **parameters):
         patch.setattr(costs, "from_spec", lambda spec, dataset: METRICS[spec])
         patch.setattr(audit, "audit", lambda run, **settings: {"model": run.config.label, "norm": run.config.norm,
                                                                **settings, "verdict": "trust"})
-        patch.setattr(training, "changed", lambda *_: {})
+        patch.setattr("study.parameters.changed", lambda *_: {})
         patch.setattr(results, "REPO_ROOT", folder)
         patch.setattr(results.Results, "figure", lambda self, figure, *_: figure)
         for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells:

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import audit, costs, evaluation, results, training
+from helpers import audit, costs, evaluation, training
 from helpers.evaluation import Evaluation
-from helpers.results import merge
+from study import results
+from study.results import merge
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "05_wpgd_training.ipynb"
 CLASSES = ("airplane", "bird", "cat")
@@ -71,7 +72,7 @@ def book(tmp_path_factory):
         patch.setattr(costs, "from_spec", lambda spec, dataset: COST)
         patch.setattr(audit, "audit", lambda run, **how: {"model": run.config.p, "norm": "l2", **how,
                                                           "verdict": "trust"})
-        patch.setattr(training, "changed", lambda *_: {})
+        patch.setattr("study.parameters.changed", lambda *_: {})
         patch.setattr(results, "REPO_ROOT", folder)
         patch.setattr(results.Results, "figure", lambda self, figure, *_: figure)
         for cell in nbformat.read(NOTEBOOK, as_version=4).cells:

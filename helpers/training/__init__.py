@@ -8,8 +8,8 @@ from helpers.training.export import load_model
 from helpers.training.launch import OutOfTime
 from helpers.training.loop import train
 from helpers.training.parts import register
-from helpers.training.plan import changed, expand, train_models
+from helpers.training.plan import expand, train_models
 from helpers.training.store import Run, default_store, find
 
-__all__ = ["OutOfTime", "Run", "TrainConfig", "changed", "configure", "default_store", "expand", "find", "load_model",
+__all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "expand", "find", "load_model",
            "register", "train", "train_models"]

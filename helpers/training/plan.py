@@ -11,7 +11,7 @@ from typing import NamedTuple
 from helpers import answers, attacks, costs, losses, profiles
 from helpers.autoattack import MOST_TARGETS, AutoAttack
 from helpers.evaluation import evaluate_run
-from helpers.training.config import TrainConfig, as_json, configure
+from helpers.training.config import TrainConfig, configure
 from helpers.training.loop import train
 from helpers.training.store import exported, finished, prepare
 
@@ -114,45 +114,6 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
                      "p": p, "lam": config.lam, "cost": entry.cost, "eps": config.eps, "seed": config.seed,
                      "label": label, "run": run})
     return pandas.DataFrame(rows, columns=COLUMNS)
-
-
-def changed(notebook, given):
-    """The parameters of a notebook that are not those of its profile, {name: value}, for `results.Results`.
-
-    Parameters
-    ----------
-    notebook : str, such as "01_toy_boundaries"
-    given : dict that holds the parameters, ``globals()`` where they are still as they were given
-
-    Returns
-    -------
-    dict
-        Where models differ, the settings in which they do.  {} for a profile that does not come with the study: its
-        results are one's own anyway.
-    """
-    path = profiles.FOLDER / f"{given['profile']}.yaml"
-    if not path.is_file():
-        return {}
-    quick, profile = (profiles.read(profiles.FOLDER / name) for name in ("quick.yaml", path.name))
-    wanted = {}  # what a profile leaves out is as in quick, which sets all
-    for one in (quick, profile):
-        wanted |= one["common"] | one["notebooks"].get(notebook, {})
-    found = {name: given[name] for name, value in wanted.items() if name in given and given[name] != value}
-    if "models" in given:
-        planned = [model for model in profile["models"] if int(notebook[:2]) in model.get("notebooks", ())]
-        ours, theirs = (_settings(expand(*which)) for which in (
-            (given["models"], given["recipe"]), (planned, profile["recipe"])))
-        if sorted(map(str, ours)) != sorted(map(str, theirs)):
-            several = {name: [{row[name] for row in rows} for rows in (ours, theirs)] for name in (*FIELDS, *TAGS)}
-            varied = {name: ", ".join(sorted(mine)) for name, (mine, planned) in several.items() if mine != planned}
-            found |= varied or {"models": "of your own"}
-    return found
-
-
-def _settings(entries):
-    """All settings of some runs as texts; the cost is the one that the profile names, also for CE and PGD."""
-    return [{name: str(as_json(value)) for name, value in
-             {**dataclasses.asdict(entry.config), **entry.tags, "cost": entry.cost}.items()} for entry in entries]
 
 
 def read_plan(path):

@@ -3,8 +3,8 @@ import csv
 import math
 import re
 
-from helpers import paper
 from helpers.intervals import Interval
+from study import paper
 
 WEAKEST_FIRST = ("fails", "inconclusive", "holds", "not measurable")
 

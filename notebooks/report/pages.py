@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 
-from helpers import paper
 from report import board
 from report.notebook import GLOSSARY, Exporter, Page
+from study import paper
 
 HERE = Path(__file__).parent
 KINDS = {"fig": "Figure", "table": "Table", "eq": "Equation"}

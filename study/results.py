@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import claims as verdicts
 from helpers.files import write_atomic
 from helpers.intervals import Interval
 from helpers.provenance import SOURCES, commit, provenance, source_digest
+from study import claims as verdicts
 
 PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "sprint", "paper",
             "long")  # from small to large
@@ -35,7 +35,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", 
 class Results:
     """The results of one notebook ("02_accuracy_gap") under one profile, in ``<root>/<profile>/``; notes the seed.
 
-    `own` are parameters that are not those of the profile, {name: value} (`training.changed`): what comes of them is
+    `own` are parameters that are not those of the profile, {name: value} (`parameters.changed`): what comes of them is
     the reader's own.  It goes to ``<root>/mine/``, to the folder `name` or one that is named by them; figures say so,
     and have no committed reference beside unless `reference` is set to True.
     """

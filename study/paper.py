@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from helpers.claims import Claim
+from study.claims import Claim
 
 VALUES_FILE = Path(__file__).with_name("paper_values.yaml")
 EMBEDDED = {"mnist5k": "5,000 MNIST digits", "toy3": "three arms"}
