@@ -50,7 +50,7 @@ def commit():
     try:
         if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
             return "unknown"  # a download inside somebody else's repository
-        changed = _git(root, "status", "--porcelain", "--", "helpers", "study", "notebooks")
+        changed = _git(root, "status", "--porcelain", "--", "helpers", "study", "jobs", "notebooks")
         return _git(root, "rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

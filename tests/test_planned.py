@@ -5,10 +5,11 @@ import time
 
 import pytest
 
-from helpers import answers, attacks, evaluation, training
+from helpers import answers, attacks, evaluation, profiles, training
 from helpers.autoattack import AutoAttack
-from helpers.training import __main__ as command
-from helpers.training.plan import evaluate_planned, planned_attacks, read_plan
+from helpers.training.plan import read_plan
+from jobs import __main__ as command
+from jobs.evaluate import check_settings, evaluate_planned, planned_attacks
 
 main = command.main
 
@@ -22,7 +23,12 @@ def test_wrong_settings_of_evaluate_are_refused(tmp_path, text, said):
     path = tmp_path / "plan.yaml"
     path.write_text(f"models: [{{data: toy3, epochs: 1, lr: 0.1}}]\n{text}\n")
     with pytest.raises(ValueError, match=said):
-        read_plan(path)
+        check_settings(path, read_plan(path)[1])
+
+
+@pytest.mark.parametrize("path", sorted(profiles.FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_the_bundled_profiles_evaluate_can_be_evaluated(path):
+    check_settings(path, profiles.read(path)["evaluate"])
 
 
 def trained(stripes, tmp_path, **settings):

@@ -161,7 +161,7 @@ def test_a_plan_is_measured_once_and_a_killed_process_ends_it(stripes, tmp_path)
                     "steps: 1, eps: 20, norm: l2}\n"
                     "models: [{method: pgd, epochs: 1}, {method: pgd, epochs: 1500, seed: 1}]\n"
                     "evaluate: {eps: [20], steps: 2}\n")
-    words = ["-m", "helpers.training", str(plan), "--store", str(tmp_path), "--export", str(tmp_path / "out")]
+    words = ["-m", "jobs", str(plan), "--store", str(tmp_path), "--export", str(tmp_path / "out")]
     process = torchrun(*words)
     try:
         deadline = time.monotonic() + 60

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from helpers import evaluation, losses, provenance, training
-from helpers.training import export, loop, manifest
+from helpers.training import loop, manifest
+from jobs import export
 
 ROOT = Path(provenance.__file__).resolve().parents[1]
 

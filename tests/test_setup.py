@@ -371,7 +371,7 @@ def test_there_is_one_list_of_pins():
 def test_package_data_covers_every_file():
     setuptools = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["setuptools"]
     packed = {pattern.removeprefix("*") for pattern in setuptools["package-data"]["*"]} | {".py"}
-    folders = [REPO / "helpers", REPO / "study", REPO / "notebooks" / "runner", REPO / "notebooks" / "report"]
+    folders = [REPO / name for name in ("helpers", "study", "jobs", "notebooks/runner", "notebooks/report")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     files = [path for path in files if not {"__pycache__", "templates"} & set(path.parts)]
     assert {path.suffix for path in files} <= packed and "templates/*" in packed
@@ -384,6 +384,7 @@ def test_nothing_touches_sys_path():
     sources = [
         *REPO.glob("helpers/**/*.py"),
         *REPO.glob("study/*.py"),
+        *REPO.glob("jobs/*.py"),
         *REPO.glob("notebooks/**/*.py"),
         *REPO.glob("notebooks/*.ipynb"),
     ]

@@ -15,9 +15,9 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from helpers import training
-from helpers.training.__main__ import main
 from helpers.training.plan import read_plan
 from helpers.training.store import prepare
+from jobs.__main__ import main
 
 PLAN = """
 recipe: {data: toy3, network: mlp-8, lr: 0.05, batch_size: 90, val_size: 90, val_steps: 1, steps: 1, eps: 20, norm: l2}

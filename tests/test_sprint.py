@@ -4,9 +4,10 @@ import tarfile
 
 import pytest
 
-from helpers.training import __main__ as command
-from helpers.training import export, load_model, sprint
+from helpers.training import load_model
 from helpers.training import store as runs
+from jobs import __main__ as command
+from jobs import export, sprint
 
 PROFILE = """
 recipe: {data: stripes, network: W-10-1, epochs: 1, lr: 0.05, batch_size: 16, val_size: 12, val_images: 12, eps: 8,

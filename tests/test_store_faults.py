@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from helpers import answers, attacks, evaluation, files, training
 from helpers.autoattack import AutoAttack
 from helpers.costs import CostMatrix
-from helpers.training import export, loop, manifest, store
-from helpers.training.__main__ import main
+from helpers.training import loop, manifest, store
+from jobs import export
+from jobs.__main__ import main
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 2, "lr": 0.05, "batch_size": 16, "val_size": 16,
         "val_images": 12, "val_steps": 2, "steps": 2}

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import attacks, audit, costs, evaluation, training
 from helpers.evaluation import Evaluation
-from helpers.training import plan
+from jobs.evaluate import planned_attacks
 from study import results
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -171,7 +171,7 @@ def test_two_models_have_a_difference_but_no_order(tmp_path):
 def test_a_plan_makes_the_answers_that_notebook_06_asks_for(table3, monkeypatch):
     monkeypatch.setattr(costs, "from_spec", lambda spec, dataset: METRICS[spec])
     for one in main_rows()[:8]:
-        planned = plan.planned_attacks(one["run"], eps=[38.0], metric="one", powers=[1.0, 2.5, 10.0])
+        planned = planned_attacks(one["run"], eps=[38.0], metric="one", powers=[1.0, 2.5, 10.0])
         wanted = {repr(attack.describe()) for attack in planned} | {"None"}  # and natural images, always
         assert {repr(attack) for attack in table3.asked[one["run"].folder]} == wanted
 

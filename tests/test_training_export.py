@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from helpers import answers, attacks, costs, evaluation, training
 from helpers.costs import sources
-from helpers.training import export, store
-from helpers.training.__main__ import main
+from helpers.training import store
 from helpers.training.plan import read_plan
+from jobs import export
+from jobs.__main__ import main
 
 
 def config_of(folder):

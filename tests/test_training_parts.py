@@ -7,9 +7,9 @@ from torch import nn
 from helpers import costs, data, losses, training
 from helpers.evaluation import evaluate_run
 from helpers.training import parts
-from helpers.training.__main__ import main
 from helpers.training.plan import read_plan
 from helpers.training.store import prepare
+from jobs.__main__ import main
 
 BASE = {"data": "stripes", "network": "W-10-1", "epochs": 1, "lr": 0.05, "batch_size": 16, "val_size": 16,
         "val_images": 12, "val_steps": 1, "steps": 1, "method": "pgd", "eps": 8.0}

@@ -96,6 +96,13 @@ def test_a_missing_profile_is_named(capsys, tmp_path):
     assert plans.main(["redcued"]) == 2 and "Did you mean 'reduced'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--export", "out"], ["--local", "2"], ["--restore", "x"], []])
+def test_what_is_more_than_training_is_another_command(words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        plans.main([*([str(tmp_path / "plan.yaml")] if words else []), *words])
+    assert stop.value.code == 2 and "python -m jobs" in capsys.readouterr().err
+
+
 def test_the_command_itself(tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN.replace("eps: 10", "epss: 10"))
     call = subprocess.run([sys.executable, "-m", "helpers.training", "plan.yaml"], cwd=tmp_path, capture_output=True,
@@ -220,8 +227,9 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
                 return None if name.split(".")[0] in BLOCKED else self.finder.find_spec(name, path, target)
 
         sys.meta_path[:] = map(Without, sys.meta_path)
-        import helpers
-        names = [module.name for module in pkgutil.walk_packages(helpers.__path__, "helpers.")]
+        import helpers, jobs
+        names = [module.name for package in (helpers, jobs)
+                 for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
         # Who draws or reports has pandas and seaborn.
         names = [name for name in names if not re.search("__main__|plotting|results|paper", name)]
         for name in names:
@@ -229,7 +237,7 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
         print(len(names))
         # A plan needs no more either, down to the confusions of a WPGD run.
         from pathlib import Path
-        from helpers.training.__main__ import main
+        from jobs.__main__ import main
         Path("plan.yaml").write_text(
             "models: [{data: toy3, network: mlp-8, epochs: 1, lr: 0.05, method: wpgd, eps: 10, norm: l2, steps: 1,"
             " val_steps: 1, cost: toy3, ema: 0.9, precision: bf16}]\\nevaluate: {eps: [10], steps: 1, metric: toy3}")

@@ -4,12 +4,11 @@
 of those of a profile, which `python -m helpers.training PROFILE` trains without a notebook.
 """
 from helpers.training.config import TrainConfig, configure
-from helpers.training.export import load_model
 from helpers.training.launch import OutOfTime
 from helpers.training.loop import train
 from helpers.training.parts import register
 from helpers.training.plan import expand, train_models
-from helpers.training.store import Run, default_store, find
+from helpers.training.store import Run, default_store, find, load_model
 
 __all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "expand", "find", "load_model",
            "register", "train", "train_models"]

@@ -8,7 +8,6 @@
 import csv
 import dataclasses
 import errno
-import fnmatch
 import hashlib
 import io
 import json
@@ -16,19 +15,17 @@ import math
 import os
 import re
 import shutil
-import time
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from helpers import costs, data
+from helpers import costs, data, models
 from helpers.files import write_atomic
-from helpers.profiles import suggest
 from helpers.provenance import OtherSourceWarning, same_source
 from helpers.training import manifest, parts
 from helpers.training.config import TrainConfig, as_json, check_names
@@ -241,40 +238,6 @@ def find(store=None, **wanted):
     return folders
 
 
-def overview(store=None):
-    """All runs of a store, finished or not: [(folder, bytes, seconds since something of it was written)]."""
-    found = []
-    for file in sorted(Path(store or default_store()).glob("*/config.json")):
-        facts = [one.stat() for one in file.parent.rglob("*") if one.is_file()]
-        found.append((file.parent, sum(one.st_size for one in facts),
-                      time.time() - max(one.st_mtime for one in facts)))
-    return found
-
-
-def remove(patterns, store=None):
-    """Delete the runs of a store that have these names, or match them ("*_CE_*"), with all that lies in their folders.
-
-    Returns their names.  A ValueError, before anything is deleted, for a name that no run has, and for a run that is
-    being trained.
-    """
-    folders = {folder.name: folder for folder, *_ in overview(store)}
-    chosen = {pattern: fnmatch.filter(folders, pattern) for pattern in patterns}
-    for pattern, names in chosen.items():
-        if not names:
-            raise ValueError(f"no run in {store or default_store()} is called {pattern!r}.{suggest(pattern, folders)}")
-    names = sorted(set().union(*chosen.values()))
-    with ExitStack() as stack:
-        for name in names:
-            try:
-                stack.enter_context(FileLock(folders[name] / ".lock", timeout=0))
-            except Timeout:
-                raise ValueError(f"{folders[name]} is being trained by another process: stop it first") from None
-        for name in names:
-            (folders[name] / "metrics.json").unlink(missing_ok=True)  # first: half a run is none
-            shutil.rmtree(folders[name])
-    return names
-
-
 def exported(name):
     """Folder of a run that was exported with its answers, ``results/*/runs/<name>/``; None if there is none."""
     return next((file.parent for file in sorted(RESULTS.glob(f"*/runs/{name}/answers.npz"))), None)
@@ -287,6 +250,44 @@ def weights_of(name, store=None):
     if not (found := [file for file in files if file.is_file()]):
         raise FileNotFoundError(f"there are no weights of a run {name!r}: train it, or see results/*/weights")
     return found[0]
+
+
+def load_model(path):
+    """A trained network, in eval mode, and the dict of its settings; its data set is not needed.
+
+    Parameters
+    ----------
+    path : Path, of a run in the store, of an exported run with weights, or of one file of weights
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Weights, or a part of them, are not there; or do not say what network they belong to.
+    """
+    path = Path(path)
+    files = sorted(path.glob("weights*.safetensors")) if path.is_dir() else [path]
+    if path.is_dir():
+        manifest.verify(path)
+    number = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
+    if len(files) != number or not files[0].is_file():
+        raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {number} files of weights: "
+                                "train it, or export it again with --weights")
+    with reading(files[0]), safe_open(files[0], "pt") as file:
+        facts = file.metadata() or {}
+    if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
+        raise ValueError(f"{path} does not say what network it holds: put its config.json beside it")
+    with reading(files[0] if "config" in facts else beside):
+        config = json.loads(facts["config"] if "config" in facts else beside.read_text())
+        network = config["network"]
+        sizes = [] if parts.is_ours(network) else [config["num_classes"], config["in_channels"]]
+    model = parts.build_network(network, *sizes) if sizes else None
+    with reading(path):
+        state = {name: value for file in files for name, value in load_file(file).items()}
+        if not sizes:
+            first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
+            model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
+        model.load_state_dict(state)
+    return model.float().eval(), config  # whatever torch's default type is
 
 
 def write_weights(folder, model):

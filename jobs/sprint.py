@@ -1,4 +1,4 @@
-"""As many whole runs of a profile as a few minutes of a GPU hold: `python -m helpers.training sprint --sprint 9`.
+"""As many whole runs of a profile as a few minutes of a GPU hold: `python -m jobs sprint --sprint 9`.
 
 A call times some steps, chooses the epochs once and for all, and then trains, evaluates and brings home run by run.
 Runs that are in ``results/*/runs`` already are left out, so that every call adds to those before.
@@ -15,11 +15,11 @@ import torch
 
 from helpers import data
 from helpers.files import write_atomic
-from helpers.training.export import export_run
 from helpers.training.launch import OutOfTime, epoch_flop, new_accelerator
 from helpers.training.loop import Trainer, train
-from helpers.training.plan import evaluate_planned
 from helpers.training.store import exported, finished, folder_of, prepare
+from jobs.evaluate import evaluate_planned
+from jobs.export import export_run
 
 EPOCHS = range(8, 13)
 STEPS = 20  # that are timed

@@ -8,12 +8,11 @@ import json
 import shutil
 from pathlib import Path
 
-from safetensors import safe_open
 from safetensors.torch import load_file
 
-from helpers import answers, models
+from helpers import answers
 from helpers.files import write_atomic
-from helpers.training import manifest, parts
+from helpers.training import load_model, manifest
 from helpers.training.store import finished, reading, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
@@ -45,44 +44,6 @@ def export_run(folder, out, weights=None, part_bytes=PART_BYTES):
         save_torch_state_dict(state, target, filename_pattern="weights{suffix}.safetensors", max_shard_size=part_bytes)
     manifest.seal(target, manifest.source_of(folder))
     return target
-
-
-def load_model(path):
-    """A trained network, in eval mode, and the dict of its settings; its data set is not needed.
-
-    Parameters
-    ----------
-    path : Path, of a run in the store, of an exported run with weights, or of one file of weights
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        Weights, or a part of them, are not there; or do not say what network they belong to.
-    """
-    path = Path(path)
-    files = sorted(path.glob("weights*.safetensors")) if path.is_dir() else [path]
-    if path.is_dir():
-        manifest.verify(path)
-    number = int(files[0].stem.split("-")[-1]) if files and "-of-" in files[0].stem else 1
-    if len(files) != number or not files[0].is_file():
-        raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {number} files of weights: "
-                                "train it, or export it again with --weights")
-    with reading(files[0]), safe_open(files[0], "pt") as file:
-        facts = file.metadata() or {}
-    if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
-        raise ValueError(f"{path} does not say what network it holds: put its config.json beside it")
-    with reading(files[0] if "config" in facts else beside):
-        config = json.loads(facts["config"] if "config" in facts else beside.read_text())
-        network = config["network"]
-        sizes = [] if parts.is_ours(network) else [config["num_classes"], config["in_channels"]]
-    model = parts.build_network(network, *sizes) if sizes else None
-    with reading(path):
-        state = {name: value for file in files for name, value in load_file(file).items()}
-        if not sizes:
-            first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
-            model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
-        model.load_state_dict(state)
-    return model.float().eval(), config  # whatever torch's default type is
 
 
 def restore_runs(results, store):

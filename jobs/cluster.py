@@ -1,6 +1,6 @@
 """The runs of a plan as jobs, through submitit (an optional extra): on a Slurm cluster, or some at a time here.
 
-A job trains one run as `python -m helpers.training PLAN --run NAME` does.  Ended by its time limit, or for another job,
+A job trains one run as `python -m jobs PLAN --run NAME` does.  Ended by its time limit, or for another job,
 it is put into the queue again and resumes; submitit's files and the logs lie in ``<store>/.jobs/``.
 """
 import shutil
@@ -27,7 +27,7 @@ class Job:
     def __call__(self):
         import submitit
 
-        from helpers.training.__main__ import main
+        from jobs.__main__ import main
         if submitit.JobEnvironment().num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export()
         if status := main(self.words):

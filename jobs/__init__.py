@@ -1,0 +1,1 @@
+"""Runs at scale: evaluate, export, restore, verify and remove them; clusters; a GPU for some minutes."""
