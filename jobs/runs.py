@@ -57,7 +57,7 @@ def remove(patterns, store=None):
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
     config = read_plan(exported / "config.json")[0][0].config
-    if costs.is_fitted(config.cost):  # another processor would fit a slightly different matrix
+    if costs.fitted(config.cost):  # another processor would fit a slightly different matrix
         config = dataclasses.replace(config, cost=costs.read_csv(exported / "cost.csv", name=config.cost))
     with tempfile.TemporaryDirectory() as store:
         run = train(config, data_root=data_root, store=store)

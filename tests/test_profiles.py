@@ -179,10 +179,10 @@ def test_parameters_cell_must_hold_literals(repo):
 
 
 def test_missing_data_is_told_for_the_chosen_notebooks_only(repo, monkeypatch):
-    def available(name, root=None):
+    def provide(name, root=None):
         raise FileNotFoundError(f"{name} is not in {root}")
 
-    monkeypatch.setattr(helpers.data, "available", available)
+    monkeypatch.setattr(helpers.data, "provide", provide)
     text = RECIPE + "models: [{method: ce, data: cifar10, notebooks: [1]}]"
     load(repo, text, "quick", "--only", "2")
     with pytest.raises(FileNotFoundError, match=f"cifar10 is not in {repo}"):

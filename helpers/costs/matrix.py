@@ -31,8 +31,7 @@ class CostMatrix:
 
     def __init__(self, values, classes, *, name="custom", symmetric=True):
         classes = class_names(classes)
-        values = _as_array(values, classes) + 0.0  # a copy in which -0.0 is 0.0, so that equal costs have equal digests
-        _check(values, classes, symmetric)
+        values = _checked(values, classes, symmetric)
         content = "\n".join(classes).encode() + values.astype("<f8").tobytes()
         normalized = values / values.max()
         values.flags.writeable = normalized.flags.writeable = False
@@ -55,18 +54,17 @@ class CostMatrix:
         return hash(self.digest)
 
     def __repr__(self):
-        off = np.where(np.eye(len(self), dtype=bool), np.nan, self.values)
-        ends = ((word, *np.unravel_index(pick(off), off.shape)) for word, pick in (("nearest", np.nanargmin),
-                                                                                   ("farthest", np.nanargmax)))
-        ends = [f"{word} {self.classes[i]}/{self.classes[j]} = {off[i, j]:.4g}" for word, i, j in ends]
-        return f"CostMatrix({self.name!r}, K={len(self)}, {', '.join(ends)}, digest {self.digest})"
+        pairs = [(cost, f"{true}/{answer} = {cost:.4g}") for true, row in zip(self.classes, self.values)
+                 for answer, cost in zip(self.classes, row) if true != answer]
+        nearest, farthest = (pick(pairs, key=lambda pair: pair[0])[1] for pick in (min, max))
+        return f"CostMatrix({self.name!r}, K={len(self)}, {nearest=!s}, {farthest=!s}, digest={self.digest})"
 
     def __pow__(self, p):
         """C^p of Eq. (3) and (5) as a new (K, K) float64 tensor: normalised to max 1, then element-wise power.
 
-        Normalised, the entropy term of Eq. (5) weighs the same for each p. 0 ** p is 0 also for p = 0: were C^0 all
-        ones, ``C^0[y] . q`` would be constant. So p = 0 gives ``1 - q[y]``: all wrong classes cost the same, which is
-        why "p = 0" in Table 3 stands for plain PGD. Raises ValueError if p is no finite number >= 0.
+        Normalised, the entropy term of Eq. (5) weighs the same for each p. 0 ** 0 is 0 here: so p = 0 gives
+        ``1 - q[y]``, all wrong classes cost the same, which is why "p = 0" in Table 3 stands for plain PGD. Raises
+        ValueError if p is no finite number >= 0.
         """
         if not isinstance(p, Real) or not 0 <= p < math.inf:
             raise ValueError(f"The power p of a cost matrix must be a finite number >= 0, not {p!r}: a negative power "
@@ -99,39 +97,35 @@ class CostMatrix:
 def read_csv(path, classes=None, *, name=None, symmetric=True):
     """A CostMatrix from a CSV file, separated by commas, semicolons or tabs; ValueError for a file that is none.
 
-    Either labelled (first row and first column are class names in any order, top left cell arbitrary), as
-    ``cost.to_csv(path)`` writes it, or bare: K rows of K numbers in the order of ``classes``, which also sets the order
-    of the result. ``name`` is the file's by default; ``symmetric`` as in `CostMatrix`.
+    Either labelled (class names in first row and column, in any order) as ``cost.to_csv(path)`` writes it, or bare:
+    K rows of K numbers in the order of ``classes``, which also sets the order of the result.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no cost matrix file {path}: check the path, or write it with cost.to_csv.")
-    text, name = path.read_text(encoding="utf-8-sig"), name or path.name
+    how = {"name": name or path.name, "symmetric": symmetric}
+    text = path.read_text(encoding="utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
-    rows = [row for row in rows if any(row)]
-    odd = [f" (row {number} has {len(row)} cells, the first one {len(rows[0])})" for number, row in enumerate(rows, 1)
-           if len(row) != len(rows[0])]
-    if len(rows) < 2 or odd:
-        raise ValueError(f"{path} is no cost table{''.join(odd[:1])}: it needs a first row with the class names and, "
-                         "for each class, a row with its name and K numbers, all equally long.")
-    values = np.array([[_number(cell) for cell in row] for row in rows])
-    if np.isnan(values[0]).any() or (classes is not None and len(rows) == len(classes) + 1):  # digits, a number before
-        labels = [row[0] for row in rows[1:]]
-        return from_table(values[1:, 1:], labels, rows[0][1:], classes, name=name, symmetric=symmetric)
+    cells = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
+    header, *rows = [row for row in cells if any(row)] or [[""]]
+    if (classes is not None and len(rows) == len(classes)) or any(np.isnan(_number(cell)) for cell in header):
+        return from_table([row[1:] for row in rows], [row[0] for row in rows], header[1:], classes, **how)
     if classes is None:
-        raise ValueError(f"{path} holds numbers only, so its classes are unknown. Pass classes=[...] in the "
-                         "order of its rows, or label its first row and column.")
-    return CostMatrix(values, classes, name=name, symmetric=symmetric)
+        raise ValueError(f"{path} holds numbers only, so its classes are unknown: label its first row and column, or "
+                         "pass classes=[...] in the order of its rows.")
+    return CostMatrix([header, *rows], classes, **how)
 
 
 def from_table(values, rows, columns, classes=None, *, name="custom", symmetric=True):
-    """A CostMatrix from a (K, K) array whose rows and columns carry the same class names, in any order."""
+    """A CostMatrix from K rows of K numbers whose rows and columns carry the same class names, in any order."""
     rows, columns = class_names(rows), class_names(columns)
     if odd := sorted(set(rows) ^ set(columns)):
         raise ValueError(f"Rows and columns of the cost table {name!r} must carry the same class names, but "
                          f"{listing(odd)} is on one of them only. Label both alike.")
-    cost = CostMatrix(values[:, [columns.index(row) for row in rows]], rows, name=name, symmetric=symmetric)
+    order = [columns.index(row) for row in rows]
+    # A row that is too short or too long stays so: CostMatrix names its class.
+    values = [[row[index] for index in order if index < len(row)] + list(row[len(columns):]) for row in values]
+    cost = CostMatrix(values, rows, name=name, symmetric=symmetric)
     return cost if classes is None else cost.select(classes)
 
 
@@ -152,49 +146,41 @@ def listing(names):
     return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"
 
 
-def _number(cell):
-    """The number in a cell of text, or NaN, which a cost matrix refuses with the names of its classes."""
+def _number(entry):
+    """An entry as a float; NaN for what is no number."""
     try:
-        return float(cell)
-    except ValueError:
+        return float(entry)
+    except (TypeError, ValueError):
         return math.nan
 
 
-def _as_array(values, classes):
-    """The values as float64; of rows typed by hand the first that is too short or too long is named."""
-    rows = list(values) if isinstance(values, (list, tuple)) else []
-    lengths = [len(row) if isinstance(row, (list, tuple)) else len(classes) for row in rows]
-    for number, length in enumerate(lengths, 1):
-        if length != len(classes) and (len(rows) == len(classes) or len(set(lengths)) > 1):
-            of = f", of class {classes[number - 1]!r}," if len(rows) == len(classes) else ""
-            raise ValueError(f"Row {number} of the cost matrix{of} has {length} entries for {len(classes)} classes "
-                             f"({listing(classes)}). Give one cost for each, 0 for the class itself.")
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The cost matrix must be K rows of K numbers: {error}.") from None
-
-
-def _check(values, classes, symmetric):
-    """Refuse what is no cost matrix, with the classes that are wrong."""
-    if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise ValueError(f"A cost matrix must be square, but this one has shape {values.shape}: give K rows of K.")
-    if len(values) != len(classes):
-        raise ValueError(f"The cost matrix has {len(values)} rows for {len(classes)} classes "
-                         f"({listing(classes)}). Give one row and one column for each class, in that order.")
+def _checked(values, classes, symmetric):
+    """The values as a new float64 array (K, K); ValueError, with the classes that are wrong, for what is no cost."""
+    rows = values if isinstance(values, (list, tuple)) else np.asarray(values).tolist()
+    if not isinstance(rows, (list, tuple)) or not all(hasattr(row, "__len__") for row in rows):
+        raise ValueError(f"A cost matrix must be square, K rows of K numbers, not {values!r:.99}.")
     if len(classes) < 2:
         raise ValueError("A cost matrix needs at least two classes: nothing can be confused with one.")
+    if len(rows) != len(classes):
+        raise ValueError(f"The cost matrix has {len(rows)} rows for {len(classes)} classes ({listing(classes)}). Give "
+                         "one row and one column for each class, in that order.")
+    for number, (name, row) in enumerate(zip(classes, rows), 1):
+        if len(row) != len(classes):
+            raise ValueError(f"Row {number} of the cost matrix, of class {name!r}, has {len(row)} entries for "
+                             f"{len(classes)} classes. Give one cost for each, 0 for the class itself.")
+    values = np.array([[_number(entry) for entry in row] for row in rows]) + 0.0  # equal digests for -0.0 and 0.0
     tolerance = SYMMETRY_TOLERANCE * np.abs(values).max() if symmetric else np.inf
     with np.errstate(invalid="ignore"):  # inf - inf; such entries are refused first
         difference = np.abs(values - values.T)
     for bad, problem in (
-            (~np.isfinite(values), "has entries that are no finite numbers: replace NaN and inf by a cost"),
+            (~np.isfinite(values), "has entries that are no finite numbers: give each pair a cost, or a 'default'"),
             (values < 0, "has negative entries: use a distance, 1 - similarity, say"),
             (np.diag(values.diagonal() != 0), "has a non-zero diagonal: being right costs nothing, set it to 0"),
             (difference > tolerance, "is not symmetric: average it with its transpose, or, if the direction is meant, "
-                                     "pass symmetric=False or write {'values': ..., 'symmetric': False}")):
+                                     "pass symmetric=False or write {'values': ..., 'symmetric': False}"),
+            (np.full(values.shape, not values.any()), "is zero everywhere: give at least one pair a positive cost")):
         if bad.any():
-            entries = ", ".join(f"{classes[i]} -> {classes[j]} = {values[i, j]:g}" for i, j in np.argwhere(bad)[:4])
-            raise ValueError(f"The cost matrix {problem} ({entries}; {bad.sum()} in all).")
-    if not values.any():
-        raise ValueError("The cost matrix is zero everywhere: give at least one pair of classes a positive cost.")
+            entries = [f"{classes[i]} -> {classes[j]} = {rows[i][j] if np.isnan(values[i, j]) else f'{values[i, j]:g}'}"
+                       for i, j in np.argwhere(bad)[:4]]
+            raise ValueError(f"The cost matrix {problem} ({', '.join(entries)}; {bad.sum()} in all).")
+    return values

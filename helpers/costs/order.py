@@ -11,10 +11,10 @@ SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbour
 def pairs_by_cost(cost, share=1 / 3, which="distant"):
     """A 0/1 matrix (K, K) of the pairs of classes with the highest ("distant") or lowest ("similar") costs.
 
-    `share`, in (0, 1], is that of the K(K-1) pairs; pairs that cost the same as the last one chosen are chosen too.
-    Where that makes them more than half of all pairs (and than `share`), there is no such rank, and none is chosen. It
-    is a cost in its own right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing
-    the same) that end in one of these pairs.
+    `share`, in (0, 1], is that of the K(K-1) pairs, with all that cost the same as the last one chosen. Where these are
+    more than half of all pairs (and than `share`), there is no such rank, and none is chosen. It is a cost in its own
+    right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing the same) that end in
+    one of these pairs.
     """
     if which not in ("distant", "similar") or not 0 < share <= 1:
         raise ValueError(f'pairs_by_cost takes "distant" or "similar", a share in (0, 1], not {which!r} and {share}.')
@@ -58,5 +58,5 @@ def _join_small(values, edges):
 def _name(cost, values, members):
     """What WordNet calls most of a group's classes, else "like" the class at its centre."""
     names = [cost.classes[index] for index in members]
-    centre = readable(names[int(values[np.ix_(members, members)].sum(axis=1).argmin())])
-    return shared_hypernym(names) or f"like {centre}"
+    centre = values[np.ix_(members, members)].sum(axis=1).argmin()
+    return shared_hypernym(names) or f"like {readable(names[centre])}"

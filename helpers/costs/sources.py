@@ -18,10 +18,7 @@ TOY3 = ((0, 10, 0.01), (10, 0, 1), (0.01, 1, 0))  # Sec. 3.4
 WEIGHT_DECAY = 1e-3
 TOLERANCE = 1e-5
 MAX_ITERATIONS = 5000
-# Outcomes of an optimisation, in which processors were seen to differ by 0.2 %, and what stands for the values.
-FITTED_SPECS = {"linear_boundary": f"linear_boundary, weight decay {WEIGHT_DECAY:g}, tolerance {TOLERANCE:g}"}
 _FITTED = {}
-
 SUPERCLASSES = yaml.safe_load(Path(__file__).with_name("superclasses.yaml").read_text(encoding="utf-8"))
 
 
@@ -30,89 +27,85 @@ def superclasses(data_set):
     return dict(sorted((name, group) for group, names in SUPERCLASSES[data_set].items() for name in names.split()))
 
 
-def is_fitted(spec):
-    """Whether a specification names a matrix that is fitted, and so differs a little from machine to machine."""
-    return isinstance(spec, str) and spec in FITTED_SPECS
+def fitted(spec):
+    """What stands for a matrix that is fitted, in whose values processors were seen to differ by 0.2 %; else None."""
+    known = isinstance(spec, str) and spec == "linear_boundary"
+    return f"linear_boundary, weight decay {WEIGHT_DECAY:g}, tolerance {TOLERANCE:g}" if known else None
 
 
 def from_spec(spec, dataset, symmetric=True):
     """The cost matrix that a specification names, rows and columns in the order of ``dataset.classes``.
 
-    Parameters
-    ----------
-    spec : str, Path, CostMatrix, DataFrame, array, nested list or mapping
-        - "wordnet:path", "wordnet:path_similarity", "wordnet:wup", "wordnet:lch": `wordnet_cost`;
-        - "linear_boundary": `linear_boundary_cost` of the training images;
-        - "superclass": 1 across CIFAR-10's animals and vehicles or CIFAR-100's 20 super-classes, 0.1 inside one;
-        - "toy3": the 3 x 3 matrix of Sec. 3.4;
-        - the path of a CSV file (see `read_csv`);
-        - a CostMatrix, returned as it is (or, for a part of its classes, cut to them);
-        - a DataFrame with class names, or K rows of K numbers in the order of the classes;
-        - pairs of classes, and what all others cost: ``{("cat", "dog"): 10, "default": 1}``, or as text, in a profile
-          say, ``{cat <-> dog: 10, default: 1}``; ``cat -> dog`` is the cost of a cat taken for a dog alone, and wins
-          over a pair of both directions;
-        - ``{"values": any of these, "symmetric": False}``, where C[i, j] and C[j, i] may differ.
-    dataset : object with name, classes, x_train, y_train
-    symmetric : bool, as in `CostMatrix`, of a table or file
+    `spec` is a str, Path, CostMatrix, DataFrame, array, nested list or mapping:
 
-    Raises ValueError for what is unknown, does not suit the data or is no cost matrix, FileNotFoundError for a file.
+    - "wordnet:path", "wordnet:path_similarity", "wordnet:wup", "wordnet:lch": `wordnet_cost`;
+    - "linear_boundary": `linear_boundary_cost` of the training images;
+    - "superclass": 1 across CIFAR-10's animals and vehicles or CIFAR-100's 20 super-classes, 0.1 inside one;
+    - "toy3": the 3 x 3 matrix of Sec. 3.4;
+    - the path of a CSV file (see `read_csv`);
+    - a CostMatrix, returned as it is (or, for a part of its classes, cut to them);
+    - a DataFrame with class names, or K rows of K numbers in the order of the classes;
+    - pairs of classes, and what all others cost: ``{("cat", "dog"): 10, "default": 1}``, or as text, in a profile say,
+      ``{cat <-> dog: 10, default: 1}``; ``cat -> dog`` is the cost of a cat taken for a dog alone, and wins over a pair
+      of both directions;
+    - ``{"values": any of these, "symmetric": False}``, where C[i, j] and C[j, i] may differ.
+
+    `dataset` is an object with name, classes, x_train and y_train. Raises ValueError for what is unknown, does not suit
+    the data or is no cost matrix, FileNotFoundError for a file.
     """
-    classes = tuple(str(name) for name in dataset.classes)
-    text, distances = str(spec), [f"wordnet:{distance}" for distance in DISTANCES]
+    classes = class_names(dataset.classes)
     if isinstance(spec, CostMatrix):
         return spec if spec.classes == classes else spec.select(classes)
     if hasattr(spec, "columns"):
-        return from_table(spec.to_numpy(), spec.index, spec.columns, classes, symmetric=symmetric)
+        return from_table(spec.to_numpy().tolist(), spec.index, spec.columns, classes, symmetric=symmetric)
     if isinstance(spec, Mapping):
         if "values" not in spec:
             return from_pairs(spec, classes)
         if set(spec) - {"values", "symmetric"} or not isinstance(spec.get("symmetric", True), bool):
             raise ValueError(f'A cost with "values" may have "symmetric" beside, True or False, and no more: {spec!r}.')
         return from_spec(spec["values"], dataset, spec.get("symmetric", True))
-    if text == "toy3":
-        return CostMatrix(TOY3, classes, name="toy3")
-    if text == "linear_boundary":
-        return linear_boundary_cost(dataset.x_train, dataset.y_train, classes)
-    if text == "superclass" or text in distances:
-        among = SUPERCLASSES if text == "superclass" else DATA_SETS
-        if (name := data_set_of(classes, among)) is None:
-            raise ValueError(f"The cost {spec!r} is known for the classes of {', '.join(among)}, not for those of "
-                             f"{dataset.name!r}. Use 'linear_boundary', the path of a CSV file, or K rows of numbers.")
-        if text in distances:
-            return wordnet_cost(name, text.partition(":")[2], classes)
-        groups = [superclasses(name)[row["class"]] for row in find(name, classes)]
-        values = np.array([[0.1 if a == b else 1.0 for b in groups] for a in groups])
-        return CostMatrix(values - np.diag(values.diagonal()), classes, name=text)
-    if text.lower().endswith((".csv", ".tsv", ".txt")):
+    if hasattr(spec, "__len__") and not isinstance(spec, str):
+        return CostMatrix(spec, classes, symmetric=symmetric)
+    distances = {f"wordnet:{distance}": distance for distance in DISTANCES}
+    if str(spec).lower().endswith((".csv", ".tsv", ".txt")):
         return read_csv(spec, classes, symmetric=symmetric)
-    if isinstance(spec, str) or not hasattr(spec, "__len__"):
+    if spec == "toy3":
+        return CostMatrix(TOY3, classes, name="toy3")
+    if spec == "linear_boundary":
+        return linear_boundary_cost(dataset.x_train, dataset.y_train, classes)
+    if spec not in (*distances, "superclass"):
         raise ValueError(f"There is no cost matrix {spec!r}. Choose one of {', '.join(distances)}, linear_boundary, "
                          "superclass, toy3, the path of a .csv file, K rows of K numbers, or a mapping of pairs.")
-    return CostMatrix(spec, classes, symmetric=symmetric)
+    among = SUPERCLASSES if spec == "superclass" else DATA_SETS
+    if (name := data_set_of(classes, among)) is None:
+        raise ValueError(f"The cost {spec!r} is known for the classes of {', '.join(among)}, not for those of "
+                         f"{dataset.name!r}. Use 'linear_boundary', the path of a CSV file, or K rows of numbers.")
+    if spec in distances:
+        return wordnet_cost(name, distances[spec], classes)
+    group = [superclasses(name)[row["class"]] for row in find(name, classes)]
+    values = np.array([[0.1 if a == b else 1.0 for b in group] for a in group])
+    return CostMatrix(values - np.diag(values.diagonal()), classes, name=spec)
 
 
 def from_pairs(pairs, classes):
     """A CostMatrix from a mapping as `from_spec` describes it, asymmetric if an arrow says so; ValueError otherwise."""
     pairs, both, one_way = dict(pairs), {}, {}
-    default = pairs.pop("default", None)
+    default = pairs.pop("default", "none")
     for key, cost in pairs.items():
         text = " <-> ".join(map(str, key)) if isinstance(key, tuple) else str(key)
         found = re.fullmatch(r"(.+?) *(<?->) *(.+)", text)
-        pair, given = (found.group(1, 3), one_way if found[2] == "->" else both) if found else ((), both)
+        pair = found.group(1, 3) if found else ()
         if len(set(pair)) < 2 or not set(pair) <= set(classes):
             raise ValueError(f"{key!r} is no pair of classes. Write ('cat', 'dog') or 'cat <-> dog', or 'cat -> dog' "
                              "for cats taken for dogs alone, and 'default' for all others. Classes: "
                              f"{listing(classes)}.")
-        if pair in given or (given is both and pair[::-1] in both):
+        given, directions = (one_way, [pair]) if found[2] == "->" else (both, [pair, pair[::-1]])
+        if pair in given:
             raise ValueError(f"The pair {key!r} stands twice: write {' -> '.join(pair)!r} and "
                              f"{' -> '.join(pair[::-1])!r} where each direction has a cost of its own.")
-        given[pair] = cost
-    known = {(name, name): 0 for name in classes} | both | {pair[::-1]: both[pair] for pair in both} | one_way
+        given |= dict.fromkeys(directions, cost)
+    known = dict.fromkeys(zip(classes, classes), 0) | both | one_way
     values = [[known.get((true, answer), default) for answer in classes] for true in classes]
-    for true, row in zip(classes, values):
-        if None in row:
-            raise ValueError(f"The pairs give no cost to {true} -> {classes[row.index(None)]}: add it, or a 'default' "
-                             "for all that are left.")
     return CostMatrix(values, classes, name="pairs", symmetric=not one_way)
 
 
@@ -122,12 +115,8 @@ def linear_boundary_cost(images, labels, classes=None):
     A multinomial logistic regression is fitted to the pixels (deterministic, run to convergence; once a process for the
     same images: seconds for digits, a minute for CIFAR-10 on one core), then measured with `boundary_distances`.
 
-    Parameters
-    ----------
-    images : (N, ...) array or tensor, uint8 or floats in [0, 1]; labels : (N,) integers, each class at least once
-    classes : K str, class names; the numbers 0..K-1 by default
-
-    Returns a CostMatrix of Euclidean distances in pixel space ([0, 1] a pixel), named "linear_boundary". Raises
+    `images` (N, ...) are uint8 or floats in [0, 1], `labels` (N,) integers with each class at least once, `classes` K
+    names, by default the numbers. Returns a CostMatrix of Euclidean distances in pixel space ([0, 1] a pixel).  Raises
     ValueError for bad images or labels, an empty class, or a fit that does not converge.
     """
     images = as_images(images)
@@ -169,11 +158,9 @@ def linear_classifier(pixels, labels):
 def boundary_distances(weights, bias, points, labels):
     """Mean distance of two classes' points to the hyperplane where their linear scores are equal, (K, K), symmetric.
 
-    The point x of class i has the distance ``|(w_i - w_j) . x + b_i - b_j| / |w_i - w_j|`` (unsigned, so a
-    misclassified point counts with its distance too) from the boundary between i and j. The mean over class i
-    and the mean over class j are averaged, whatever the sizes of the classes.
-
-    Shapes: weights (K, D), bias (K,), points (N, D), labels (N,) of which each class has at least one.
+    The point x of class i has the distance ``|(w_i - w_j) . x + b_i - b_j| / |w_i - w_j|`` (unsigned: a misclassified
+    one counts, too) from the boundary between i and j; the means over class i and over class j are averaged. Shapes:
+    weights (K, D), bias (K,), points (N, D), labels (N,) of which each class has at least one.
     """
     one_way = np.zeros((len(weights), len(weights)))
     for i in range(len(weights)):

@@ -11,12 +11,8 @@ from pathlib import Path
 from .matrix import CostMatrix, listing
 
 SLICE = Path(__file__).with_name("wordnet30.json")
-DATA_SETS = ("cifar10", "cifar100", "tiny-imagenet-200")
-
-
-@cache
-def _slice():
-    return json.loads(SLICE.read_text(encoding="utf-8"))
+WORDNET = json.loads(SLICE.read_text(encoding="utf-8"))
+DATA_SETS = tuple(WORDNET["classes"])
 
 
 def _key(name):
@@ -28,17 +24,14 @@ def senses(data_set):
     if data_set not in DATA_SETS:
         raise ValueError(f"WordNet senses are listed for {', '.join(DATA_SETS)}, not for {data_set!r}. Choose one "
                          "of these, or give your own cost matrix.")
-    return _slice()["classes"][data_set]
+    return WORDNET["classes"][data_set]
 
 
 @cache
 def _names(data_set):
-    """Every unambiguous way to write a class (its name, then any lemma of its synset) -> its row."""
+    """Each way to write a class, its name or the first word of its synset -> its row."""
     rows = senses(data_set)
-    lemmas = [{_key(lemma) for lemma in row["lemmas"]} for row in rows]
-    names = {lemma: row for row, own in zip(rows, lemmas) for lemma in own if sum(lemma in one for one in lemmas) == 1}
-    # The first lemmas are distinct within each data set, the names win over them.
-    return names | {_key(row["lemmas"][0]): row for row in rows} | {_key(row["class"]): row for row in rows}
+    return {_key(row["lemmas"][0]): row for row in rows} | {_key(row["class"]): row for row in rows}
 
 
 def data_set_of(classes, among=DATA_SETS):
@@ -47,7 +40,7 @@ def data_set_of(classes, among=DATA_SETS):
 
 
 def find(data_set, classes):
-    """The rows of `senses` for class names in any order; 'car', 'Egyptian cat' or 'maple' are understood too."""
+    """The rows of `senses` for class names in any order; 'car' and 'Egyptian cat' are understood too."""
     names = _names(data_set)
     if missing := [name for name in classes if _key(name) not in names]:
         raise ValueError(f"{data_set} has no class {listing(missing)}; it has "
@@ -77,7 +70,7 @@ def shared_hypernym(classes):
 def _up(synset):
     """Each ancestor of a synset (itself included) -> number of edges of the shortest way up to it."""
     distance = {synset: 0}
-    for parent in _slice()["hypernyms"][synset]:
+    for parent in WORDNET["hypernyms"][synset]:
         for node, steps in _up(parent).items():
             distance[node] = min(steps + 1, distance.get(node, inf))
     return distance
@@ -86,7 +79,7 @@ def _up(synset):
 @cache
 def _depth(synset, pick):
     """Edges to the root by the shortest (``pick=min``) or the longest (``pick=max``) way."""
-    parents = _slice()["hypernyms"][synset]
+    parents = WORDNET["hypernyms"][synset]
     return 1 + pick(_depth(parent, pick) for parent in parents) if parents else 0
 
 
@@ -99,13 +92,10 @@ def _path(a, b):
 def _wup(a, b):
     """1 - Wu-Palmer similarity, with the conventions of NLTK's wup_similarity.
 
-    The lowest common ancestor is the one with the greatest *shortest* depth (of equally deep ones a itself, else the
-    first by name). Its depth is then counted along the *longest* way to the root.
+    The lowest common ancestor has the greatest *shortest* depth (of equally deep ones a itself, else the first by
+    name); its depth is then counted along the *longest* way to the root.
     """
-    common = _up(a).keys() & _up(b).keys()
-    deepest = max(_depth(node, min) for node in common)
-    lowest = [node for node in common if _depth(node, min) == deepest]
-    subsumer = a if a in lowest else min(lowest)
+    subsumer = min(_up(a).keys() & _up(b).keys(), key=lambda node: (-_depth(node, min), node != a, node))
     depth = _depth(subsumer, max) + 1
     return 1.0 - 2.0 * depth / (_path(a, subsumer) + _path(b, subsumer) + 2 * depth)
 
@@ -121,18 +111,15 @@ DISTANCES = {
 def wordnet_cost(data_set, distance="path", classes=None):
     """Semantic distances between classes: the paper's metric for CIFAR-10, CIFAR-100 and Tiny-ImageNet.
 
-    Parameters
-    ----------
-    data_set : "cifar10", "cifar100" or "tiny-imagenet-200" (whose class names are WordNet ids, see `readable`)
-    distance : each off-diagonal entry equals NLTK's
-        - "path": edges d of the shortest path through a common ancestor, >= 1 off the diagonal;
-        - "path_similarity": 1 - 1 / (d + 1), in [0, 1);
-        - "wup": 1 - Wu-Palmer similarity, in [0, 1); of a class with itself 0, although NLTK has 0.93 for dog;
-        - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats.
-    classes : sequence of str, some of the classes in the order wanted; all in the data set's order by default
+    `data_set` is one of `DATA_SETS` (the class names of Tiny-ImageNet are WordNet ids, see `readable`); `classes` are
+    some of its classes in the order wanted, by default all in its own. Each off-diagonal entry equals NLTK's
 
-    Returns a CostMatrix of raw distances, named ``wordnet:<distance>``. Raises ValueError for an unknown data set,
-    distance or class.
+    - "path": edges d of the shortest path through a common ancestor, >= 1;
+    - "path_similarity": 1 - 1 / (d + 1), in [0, 1);
+    - "wup": 1 - Wu-Palmer similarity, in [0, 1); of a class with itself 0, although NLTK has 0.93 for dog;
+    - "lch": Leacock-Chodorow similarity of a class with itself minus that of the pair, log(d + 1) in nats.
+
+    Returns a CostMatrix of raw distances, named ``wordnet:<distance>``. ValueError for what is unknown.
     """
     if distance not in DISTANCES:
         raise ValueError(f"There is no WordNet distance {distance!r}. Choose one of {', '.join(DISTANCES)}.")

@@ -1,16 +1,11 @@
 """Fetch the official archives: several addresses in turn, with a bar, time-outs, resumption and a checksum."""
-import contextlib
 import gzip
 import hashlib
 import shutil
-import socket
-import tarfile
 import tempfile
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
-import zipfile
 from pathlib import Path
 
 import yaml
@@ -18,21 +13,9 @@ from tqdm import tqdm
 
 TIMEOUT = 20  # seconds without a byte, after which a connection is given up
 TRIES = 3  # rounds over the addresses in turn that bring nothing
+OTHER_BYTES = "other bytes than published"
 # For each data set its archives: file name, published MD5, addresses in the order in which they are tried.
 ARCHIVES = yaml.safe_load(Path(__file__).with_name("data_sets.yaml").read_text(encoding="utf-8"))["archives"]
-
-
-def reachable(name):
-    """Whether a host of a data set answers within seconds; with a proxy, only the download itself can tell."""
-    if urllib.request.getproxies():
-        return True
-    for address in ARCHIVES[name][0][2]:
-        with contextlib.suppress(OSError):
-            parts = urllib.parse.urlsplit(address)
-            port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-            socket.create_connection((parts.hostname, port), timeout=3).close()
-            return True
-    return False
 
 
 def fetch(name, root, target):
@@ -56,23 +39,22 @@ def fetch(name, root, target):
 
 def _download(archive, md5, addresses, root):
     """The archive in `root`, from the first address that gives what the checksum says."""
-    path, part, failures, lied, idle = root / archive, root / f"{archive}.part", {}, set(), 0
+    path, part, failures, idle = root / archive, root / f"{archive}.part", {}, 0
     if path.is_file() and _md5(path) == md5:
         return path
+    part.touch()
     while idle < TRIES:  # what a connection brought is kept, and another one goes on from there
-        before = _size(part)
-        for address in [one for one in addresses if one not in lied]:
+        before = part.stat().st_size
+        for address in [one for one in addresses if failures.get(one) != OTHER_BYTES]:
             try:
                 _receive(address + archive, part)
+                if _md5(part) == md5:
+                    return part.rename(path)
+                part.write_bytes(b"")
+                failures[address] = OTHER_BYTES
             except OSError as error:
                 failures[address] = error
-                continue
-            if _md5(part) == md5:
-                return part.rename(path)
-            part.unlink()
-            lied.add(address)
-            failures[address] = "other bytes than published"
-        idle = 0 if _size(part) > before else idle + 1
+        idle = 0 if part.stat().st_size > before else idle + 1
         time.sleep(1)
     failures = "; ".join(f"{address}: {error}" for address, error in failures.items())
     raise OSError(f"{archive} could not be downloaded ({failures}). By hand: fetch {addresses[0]}{archive} "
@@ -81,27 +63,22 @@ def _download(archive, md5, addresses, root):
 
 def _receive(url, part):
     """Append what is missing of `url` to the file `part`; a server that cannot resume starts again."""
-    have = _size(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is missing
-            return
-        raise
-    have = have if answer.status == 206 else 0
-    with contextlib.closing(answer), open(part, "ab" if have else "wb") as file:
-        rest = int(answer.headers.get("Content-Length") or 0)
-        with tqdm(total=have + rest or None, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
-            while block := answer.read(1 << 18):
-                file.write(block)
-                bar.update(len(block))
-        if rest and bar.n < have + rest:
-            raise OSError(f"the connection ended after {bar.n:,} of {have + rest:,} bytes")
-
-
-def _size(path):
-    return path.stat().st_size if path.is_file() else 0
+    with part.open("ab") as file:
+        have = file.tell()
+        try:
+            request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
+            answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing is missing
+                return
+            raise
+        if answer.status != 206:
+            have = file.truncate(0)
+        total = have + answer.length if answer.length else None
+        with answer, tqdm.wrapattr(answer, "read", total=total, initial=have, desc=part.stem) as stream:
+            shutil.copyfileobj(stream, file, 1 << 18)
+            if answer.length:
+                raise OSError(f"the connection ended {answer.length:,} bytes before the end")
 
 
 def _md5(path):
@@ -110,13 +87,9 @@ def _md5(path):
 
 
 def _unpack(path, folder):
-    """Unpack an archive; members that would leave the folder, links and devices are refused."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(folder)
-    elif ".tar" in path.suffixes:
-        with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+    """Unpack an archive; no member leaves the folder, links that do and devices are refused."""
+    if path.suffix == ".zip" or ".tar" in path.suffixes:
+        shutil.unpack_archive(path, folder, filter=None if path.suffix == ".zip" else "data")
     else:
         with gzip.open(path) as source, open(folder / path.stem, "wb") as target:
             shutil.copyfileobj(source, target)

@@ -2,8 +2,8 @@
 import importlib
 import os
 import sys
-import zipfile
 import zlib
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -55,55 +55,49 @@ def load(name, root=None):
     return _load(*key)[0]
 
 
-def available(name, root=None):
-    """Whether `load(name, root)` finds its data here; False where it downloads them. Errors as `load`."""
+def provide(name, root=None):
+    """Make sure that `load(name, root)` finds its data: official files that are not there are downloaded."""
     root = default_root() if root is None else Path(root)
-    where = root / OFFICIAL[name] if name in OFFICIAL else Path(name)
+    where = root / OFFICIAL.get(name, name)
     if name in EMBEDDED or (root / f"{name}.npz").is_file() or where.is_dir():
-        return True
+        return
     if name not in OFFICIAL:
         raise ValueError(f"unknown data set {name!r}: one of {', '.join(NAMES)}, or the path of a folder with "
                          "train/<class>/*.png and test/<class>/*.png")
-    if not download.reachable(name):
-        raise _missing(name, root, "is not there, and no host that has it can be reached")
-    return False
+    with _explained(name, root):
+        download.fetch(name, root, where)
 
 
-def _missing(name, root, why):
-    return FileNotFoundError(
-        f"data set {name!r} under {root} {why}. Put either {name}.npz (arrays {', '.join(ARRAYS)}) or the official "
-        f"files ({OFFICIAL[name]}/) into {root}, or name their folder with --data-root")
+@contextmanager
+def _explained(name, root):
+    """For a block that needs the official files: what is wrong with them becomes one error with the remedy."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(
+            f"data set {name!r} under {root} is not there or incomplete: {error}. Put either {name}.npz (arrays "
+            f"{', '.join(ARRAYS)}) or the official files ({OFFICIAL[name]}/) into {root}, or name their folder with "
+            "--data-root") from error
 
 
 @lru_cache(maxsize=2)
 def _load(name, root, _state):
     """`load` and a checksum, remembered until a file changes: a notebook asks for the same data set once a run."""
+    provide(name, root)
     if name in EMBEDDED:
         dataset = pinwheel() if name == "toy3" else _mnist5k()
     elif (file := root / f"{name}.npz").is_file():
         dataset = _from_npz(file, name)
     elif name in OFFICIAL:
-        dataset = _official(name, root)
+        with _explained(name, root):
+            dataset = _tiny_imagenet(root) if name == "tiny-imagenet-200" else _from_torchvision(name, root)
     else:
-        available(name, root)
         dataset = _from_folder(Path(name))
     return dataset, _checksum(dataset)
 
 
 def _checksum(dataset):
     return [zlib.crc32(tensor.numpy()) for tensor in dataset.tensors]
-
-
-def _official(name, root):
-    """The official files, downloaded if they are not there."""
-    try:
-        if not available(name, root):
-            download.fetch(name, root, root / OFFICIAL[name])
-        return _tiny_imagenet(root) if name == "tiny-imagenet-200" else _from_torchvision(name, root)
-    except (OSError, RuntimeError) as error:
-        if "--data-root" in str(error):
-            raise
-        raise _missing(name, root, f"is incomplete: {error}") from error
 
 
 def _from_torchvision(name, root):
@@ -135,13 +129,10 @@ def torchvision_datasets():
 def _tiny_imagenet(root):
     """train/<wnid>/images/*.JPEG; val/images with val_annotations.txt serves as test."""
     folder = root / "tiny-imagenet-200"
-    classes = sorted((folder / "wnids.txt").read_text().split())
-    train = [(path, label) for label, wnid in enumerate(classes)
-             for path in sorted((folder / "train" / wnid / "images").glob("*.JPEG"))]
     rows = [line.split("\t") for line in (folder / "val" / "val_annotations.txt").read_text().splitlines()]
-    test = [(folder / "val" / "images" / file, classes.index(wnid)) for file, wnid, *_ in sorted(rows)]
-    if len({label for _, label in train}) < len(classes):
-        raise OSError(f"{folder}/train lacks the images of some classes: delete {folder} and start again")
+    train = [(path, path.parts[-3]) for path in sorted(folder.glob("train/*/images/*.JPEG"))]
+    test = [(folder / "val" / "images" / file, wnid) for file, wnid, *_ in sorted(rows)]
+    classes = sorted((folder / "wnids.txt").read_text().split())
     return _from_files("tiny-imagenet-200", train, test, classes, mode="RGB")  # some of its JPEG files are grey
 
 
@@ -157,17 +148,16 @@ def _mnist5k():
 def _from_npz(file, name):
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            if missing := [array for array in ARRAYS if array not in arrays.files]:
-                raise ValueError(f"it lacks the array {missing[0]!r} of {', '.join(ARRAYS)}")
             x_train, y_train, x_test, y_test, classes = (arrays[array] for array in ARRAYS)
+    except Exception as error:  # of NumPy, zipfile and zlib: each has its own
+        raise ValueError(f"data set {file} is no .npz file with the arrays {', '.join(ARRAYS)}: it is damaged, a Git "
+                         "LFS pointer (`git lfs pull` fetches the file), or has names of classes that are no text "
+                         "(save them as np.array(names, dtype=str))") from error
+    try:
         classes = [one.decode() if isinstance(one, bytes) else one for one in classes.tolist()]
         return Dataset(name, _images(x_train), _labels(y_train), _images(x_test), _labels(y_test), classes)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        said = str(error)
-        if "pickled" in said or "Object arrays" in said or not isinstance(error, ValueError):
-            said = ("it is a Git LFS pointer (`git lfs pull` fetches the file), is damaged, or has names of classes "
-                    "that are no text (save them as np.array(names, dtype=str))")
-        raise ValueError(f"data set {file} cannot be used: {said}") from None
+    except ValueError as error:
+        raise ValueError(f"data set {file} cannot be used: {error}") from None
 
 
 def _images(array):
@@ -190,28 +180,26 @@ def _labels(array):
 
 def _from_folder(folder):
     """A user's folder; all images are brought to the size of the first, in its number of channels."""
-    files, names = [], []
-    for part in ("train", "test"):
-        found = [path for path in sorted(folder.glob(f"{part}/[!.]*/*")) if path.suffix.lower() in IMAGE_FILES]
-        if not found:
-            raise FileNotFoundError(f"{folder} has no images in {part}/<class>/: train/ and test/ both need some")
-        names = names or sorted({path.parent.name for path in found})
-        if only := sorted({path.parent.name for path in found} - set(names)):
-            raise ValueError(f"{folder}/test has the class {only[0]!r}, which {folder}/train has not: remove it")
-        files.append([(path, names.index(path.parent.name)) for path in found])
-    return _from_files(folder.resolve().name, *files, names)
+    train, test = ([(path, path.parent.name) for path in sorted(folder.glob(f"{part}/[!.]*/*"))
+                    if path.suffix.lower() in IMAGE_FILES] for part in ("train", "test"))
+    if not (train and test):
+        raise FileNotFoundError(f"{folder} needs images in train/<class>/ and in test/<class>/")
+    return _from_files(folder.resolve().name, train, test, sorted({name for _, name in train}))
 
 
 def _from_files(name, train, test, classes, mode=None):
+    """A data set of lists of (path, class name); without a `mode` ("L" or "RGB") it is that of the first image."""
+    if odd := [f"{path} is of the class {own!r}" for path, own in (*train, *test) if own not in set(classes)]:
+        raise ValueError(f"{odd[0]}, which train/ has not: remove it, or add training images of this class")
     first = _opened(train[0][0])
-    mode, size = mode or ("L" if first.mode == "L" else "RGB"), first.size
+    mode, size = mode or first.mode, first.size
     parts = []
     for files in (train, test):
         images = np.empty((len(files), size[1], size[0], 1 if mode == "L" else 3), dtype=np.uint8)
         for row, (path, _) in zip(images, files):
             image = _opened(path).convert(mode)
             row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
-        parts += [_images(images), _labels([label for _, label in files])]
+        parts += [_images(images), _labels([classes.index(own) for _, own in files])]
     return Dataset(name, *parts, classes)
 
 

@@ -174,14 +174,15 @@ def prepare(config, data_root=None, store=None):
         weights_of(config.start, store)
     sizes = parts.check_network(config.network, dataset)
     # Processors differ in the digits of a fit: its settings stand for it, and a run that has begun keeps its matrix.
-    fitted = config.cost if costs.is_fitted(config.cost) else None
+    fitted = costs.fitted(config.cost)
     cost = None if fitted or config.method != "wpgd" else costs.from_spec(config.cost, dataset)
     facts = {**config.to_dict(), "data_fingerprint": dataset.fingerprint, "recipe_version": RECIPE_VERSION, **sizes,
-             "cost_digest": costs.FITTED_SPECS.get(fitted) if cost is None else cost.digest}
+             "cost_digest": fitted if cost is None else cost.digest}
     folder = folder_of(store, config.label, facts)
     if fitted:
         kept = (folder / "cost.csv").is_file()
-        cost = costs.read_csv(folder / "cost.csv", name=fitted) if kept else costs.from_spec(fitted, dataset)
+        cost = (costs.read_csv(folder / "cost.csv", name=config.cost) if kept
+                else costs.from_spec(config.cost, dataset))
     return Run(config, dataset, split, cost, facts, folder)
 
 

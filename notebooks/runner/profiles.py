@@ -57,15 +57,15 @@ def _declared(path):
 
 
 def _check_chosen(notebook, parameters, data_root):
-    """A notebook that trains must have models, and its data must be here or within reach."""
+    """A notebook that trains must have models, and its data must be here: what is not is downloaded now."""
     if parameters.get("models") == []:
         raise ValueError(f"the profile {parameters['profile']} has no models for {notebook}: leave it out with --only.")
     usual = parameters.get("recipe", {}).get("data")
     names = {parameters.get("data"), *(model.get("data", usual) for model in parameters.get("models", ()))}
     for name in sorted(names - {*EMBEDDED, None}):
-        from helpers.data import available
+        from helpers.data import provide
 
-        available(name, data_root)
+        provide(name, data_root)
 
 
 def _values(content, declared):
