@@ -13,14 +13,9 @@ except ImportError:  # Windows, where what killed processes leave stays
 def write_atomic(path, content):
     """Write a file so that a reader, also one after a crash, sees the old content or the new one, never a part.
 
-    Parameters
-    ----------
-    path : Path; missing folders are made
-    content : str (written as UTF-8), bytes, or a function that writes into the open binary file it is given
-
-    Returns
-    -------
-    Path; after an error (OSError, a sentence with the file's name) the file as it was stays, and nothing beside it
+    `content` is a str (written as UTF-8), bytes, or a function that writes into the open binary file it is given.
+    Missing folders are made. Returns the path; after an OSError, a sentence with the file's name, the file as it was
+    stays, and nothing beside it.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}.part")

@@ -25,12 +25,8 @@ class OtherSourceWarning(UserWarning):
 
 
 def provenance(device=None):
-    """What to write beside a result.
-
-    Returns
-    -------
-    dict : commit (with "+changes" where the code differs from it), device, processor, threads, cores, torch, python,
-        date (UTC)
+    """What to write beside a result: a dict of commit (with "+changes" where the code differs from it), device,
+    processor, threads, cores, versions of torch and Python, date (UTC).
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
@@ -46,36 +42,28 @@ def commit():
 
     Whatever starts a computation asks at its start: a commit made while it runs is not the one that ran.
     """
-    root = PACKAGE.parent
     try:
-        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != PACKAGE.parent:
             return "unknown"  # a download inside somebody else's repository
-        changed = _git(root, "status", "--porcelain", "--", "helpers", "study", "jobs", "notebooks")
-        return _git(root, "rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+        changed = _git("status", "--porcelain", "--", "helpers", "study", "jobs", "notebooks")
+        return _git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(root, *words):
+def _git(*words):
     # A hook or a rebase exports GIT_DIR, which would name another repository.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, env=clean)
-    return done.stdout.strip()
+    return subprocess.check_output(["git", *words], cwd=PACKAGE.parent, env=clean, text=True,
+                                   stderr=subprocess.DEVNULL).strip()
 
 
 def source_digest(kind, *parts):
     """A digest of the source that decides a number: its syntax, without docstrings and comments.
 
-    It never names a run or an answer; it stands beside them, and `same_source` compares it when they are read.
-
-    Parameters
-    ----------
-    kind : "evaluation" or "training"
-    parts : objects that take part (an attack, a loss, a network); what is not of this package is digested as well
-
-    Returns
-    -------
-    str, 12 hexadecimal digits, and "+" with 12 more where there are parts of the caller's own
+    It never names a run or an answer; it stands beside them, and `same_source` compares it when they are read. `kind`
+    is "evaluation" or "training"; `parts` are objects that take part (an attack, a loss, a network), of which those not
+    of this package are digested as well: 12 hexadecimal digits, and "+" with 12 more where there are such.
     """
     own = sorted({_source_of(part) for part in parts} - {""})
     return _digest_of_files(kind) + (f"+{hashlib.sha256(''.join(own).encode()).hexdigest()[:12]}" if own else "")
@@ -112,11 +100,8 @@ def _source_of(part):
 def same_source(digest, kind, *parts):
     """Whether what the source with this digest made is what today's source makes: the same, or listed as equivalent.
 
-    Parameters
-    ----------
-    digest : str, of `source_digest`, or several joined by commas (of a run that was resumed); None: made before there
-        were digests
-    kind, parts : as in `source_digest`
+    `digest` is one of `source_digest`, several joined by commas (of a run that was resumed), or None: made before there
+    were digests. `kind` and `parts` are as there.
     """
     today, _, own = source_digest(kind, *parts).partition("+")
     listed = {line.split()[1] for line in EQUIVALENT.read_text().splitlines() if line.startswith(kind)}

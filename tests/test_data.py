@@ -156,7 +156,7 @@ def test_imbalance_draws_from_the_training_part_only():
 
 
 def test_a_ratio_that_the_class_cannot_reach_is_refused():
-    with pytest.raises(ValueError, match=r"ratio = 0.7 asks for 70 .* has 60 .* up to 0.6 is possible"):
+    with pytest.raises(ValueError, match=r"ratio = 0.7 asks for 70 .* has 60 .* from 0.01 to 0.6 is possible"):
         data.imbalance(LABELS, torch.arange(200), 0.7, 1)
 
 

@@ -290,58 +290,29 @@ def test_changed_files_are_read_again(tmp_path):
 
 # --- torchvision beside a torch that its operators were not built for ---------------------------------------------
 
-class Declared:
-    """Stands for torch.library.Library and notes what is declared."""
-
-    schemas = []
-
-    def __init__(self, *_):
-        pass
-
-    def define(self, schema):
-        self.schemas.append(schema.split("(")[0])
-
-
-@pytest.fixture
-def declared(monkeypatch):
-    Declared.schemas = []
-    monkeypatch.setattr(torch.library, "Library", Declared)
-    monkeypatch.setattr(load, "_LIBRARIES", [])
-    return Declared.schemas
-
-
 def test_torchvision_imports_here():
     assert hasattr(load.torchvision_datasets(), "CIFAR10")
 
 
-def test_nothing_is_declared_where_torchvision_imports_by_itself(monkeypatch, declared):
-    monkeypatch.setattr(importlib, "import_module", lambda name: name)
-    assert load.torchvision_datasets() == "torchvision.datasets"
-    assert not declared and not load._LIBRARIES
-
-
-def test_missing_operators_are_declared_and_the_import_repeated(monkeypatch, declared):
-    monkeypatch.setitem(sys.modules, "torchvision.half_imported", object())
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torchvision.half_imported", object())
+@pytest.mark.parametrize("missing", [False, True])
+def test_shapes_of_operators_are_left_out_only_where_there_are_none(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, load.SHAPES, None)
 
     def import_module(name):
-        if not declared:
+        if missing and sys.modules[load.SHAPES] is None:
             raise RuntimeError("operator torchvision::nms does not exist")
-        assert "torchvision.half_imported" not in sys.modules, "a half-imported module would be taken again"
         return name
 
     monkeypatch.setattr(importlib, "import_module", import_module)
     assert load.torchvision_datasets() == "torchvision.datasets"
-    assert declared == ["nms", "qnms"] and len(load._LIBRARIES) == 1
+    assert (sys.modules[load.SHAPES] is not None) == missing
 
 
-def test_other_failures_of_torchvision_are_passed_on(monkeypatch, declared):
+def test_other_failures_of_torchvision_are_passed_on(monkeypatch):
     def import_module(_):
         raise RuntimeError("something else is broken")
 
+    monkeypatch.setitem(sys.modules, load.SHAPES, None)
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(RuntimeError, match="something else"):
         load.torchvision_datasets()
-    assert not declared

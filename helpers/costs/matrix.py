@@ -100,11 +100,8 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
     Either labelled (class names in first row and column, in any order) as ``cost.to_csv(path)`` writes it, or bare:
     K rows of K numbers in the order of ``classes``, which also sets the order of the result.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no cost matrix file {path}: check the path, or write it with cost.to_csv.")
-    how = {"name": name or path.name, "symmetric": symmetric}
-    text = path.read_text(encoding="utf-8-sig")
+    how = {"name": name or Path(path).name, "symmetric": symmetric}
+    text = Path(path).read_text(encoding="utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     cells = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
     header, *rows = [row for row in cells if any(row)] or [[""]]

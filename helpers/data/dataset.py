@@ -38,8 +38,21 @@ class Dataset:
     std: tuple = None
 
     def __post_init__(self):
-        self.classes = tuple(str(name) for name in self.classes)
-        self._validate()
+        self.classes, data = tuple(str(name) for name in self.classes), f"data set {self.name!r}"
+        if self.num_classes < 2:
+            raise ValueError(f"{data} has {self.num_classes} class: classification needs at least 2")
+        for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
+            try:
+                as_images(x)
+                as_labels(y, len(x), self.num_classes)
+            except ValueError as error:
+                raise ValueError(f"{data}, {part} part: {error}") from None
+        if self.x_test.shape[1:] != self.x_train.shape[1:]:
+            raise ValueError(f"{data}: test images have the shape {tuple(self.x_test.shape[1:])}, training images "
+                             f"{tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
+        if missing := set(range(self.num_classes)) - set(self.y_train.tolist()):
+            raise ValueError(f"{data}: class {self.classes[min(missing)]!r} has no training images: add some, or "
+                             "remove the class")
         if self.mean is None:
             self.mean, self.std = statistics(self.x_train)
 
@@ -72,24 +85,6 @@ class Dataset:
         for tensor in self.tensors:
             digest.update(tensor.contiguous().numpy())
         return KNOWN.get(digest.hexdigest()[:12], digest.hexdigest()[:12])
-
-    def _validate(self):
-        data = f"data set {self.name!r}"
-        if self.num_classes < 2:
-            raise ValueError(f"{data} has {self.num_classes} class: classification needs at least 2")
-        for part, x, y in (("training", self.x_train, self.y_train), ("test", self.x_test, self.y_test)):
-            if len(x) != len(y):
-                raise ValueError(f"{data}: {len(x)} {part} images but {len(y)} labels")
-            if x.shape[1:] != self.x_train.shape[1:]:
-                raise ValueError(f"{data}: {part} images have the shape {tuple(x.shape[1:])}, training images "
-                                 f"{tuple(self.x_train.shape[1:])}: bring all to one size and number of channels")
-            try:
-                as_images(x)
-                as_labels(y, num_classes=self.num_classes)
-            except ValueError as error:
-                raise ValueError(f"{data}, {part} part: {error}") from None
-        if missing := set(range(self.num_classes)) - set(self.y_train.tolist()):
-            raise ValueError(f"{data}: class {self.classes[min(missing)]!r} has no training images")
 
 
 def to_float(images):

