@@ -161,7 +161,9 @@ def test_every_picture_has_an_alt_text_and_a_named_one_its_file(site):
 
 def test_index_shows_verdicts_numbers_and_provenance(site):
     index = (site / "index.html").read_text()
-    assert "tiny one" in index and "a description" in index and "-0.252" in index and 'class="faint"' in index
+    assert "tiny one" in index and "a description" in index and "-0.252" in index
+    folded = index.index("1 printed numbers beside which only other images were measured: nothing to compare")
+    assert folded < index.index("digits stand in, not comparable") < index.index("</details>", folded)
     for fact in ("abc123", "4.2", "3.12.1", "torch 2.13.0", "01 · The first", "cpu (x), 2 threads"):
         assert fact in index
     assert {path.name for path in site.glob("*.csv")} == {"claims.csv", "paper_vs_ours.csv"}
@@ -294,4 +296,25 @@ def test_dark_and_on_paper_in_a_browser(browser, site):
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert page.evaluate("document.querySelector('#verdicts td').checkVisibility()"), "what is folded is printed"
+    page.set_viewport_size({"width": 720, "height": 1000})  # of a sheet of A4
+    page.goto((site / "01_first.html").as_uri())
+    reach = "Math.max(...[...document.querySelectorAll('td')].map(cell => cell.getBoundingClientRect().right))"
+    assert page.evaluate(reach) <= 720
+    page.close()
+
+
+def test_code_is_folded_on_a_phone_and_open_elsewhere(browser, site):
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    page.goto((site / "01_first.html").as_uri())
+    shown = "document.querySelector('.code .input_area').checkVisibility({contentVisibilityAuto: true})"
+    assert not page.evaluate(shown) and page.locator(".code summary").first.is_visible()
+    page.locator(".code summary").first.click()
+    assert page.evaluate(shown)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.reload()
+    assert page.evaluate(shown) and not page.locator(".code summary").first.is_visible()
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(media="print")
+    page.reload()
+    assert page.evaluate(shown), "what is folded is printed"
     page.close()

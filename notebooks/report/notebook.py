@@ -2,6 +2,7 @@
 import os
 import re
 from html import escape
+from pathlib import Path
 
 import nbformat
 from jinja2 import pass_context
@@ -12,10 +13,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 GLOSSARY = "glossary.md"
 LIVE = ("application/vnd.jupyter.widget-view+json", "application/javascript")  # dead in a page without a kernel
 MATH = LatexToMathML()
-# A phone's reader taps on a picture to see it whole.
-PICTURES = """{% extends "basic/index.html.j2" %}{% block data_png %}
-{% set file = output | get_metadata("file", "image/png") %}
-{% if file %}<a href="{{ file }}">{{ super() }}</a>{% else %}{{ super() }}{% endif %}{% endblock %}"""
+CELLS = (Path(__file__).parent / "templates" / "cells.html").read_text(encoding="utf-8")
 
 
 class _Renderer(IPythonRenderer):
@@ -49,7 +47,7 @@ class Exporter(HTMLExporter):
     """One for all pages of a report: it compiles its templates once."""
 
     def __init__(self):
-        super().__init__(raw_template=PICTURES, exclude_input_prompt=True, exclude_output_prompt=True)
+        super().__init__(raw_template=CELLS, exclude_input_prompt=True, exclude_output_prompt=True)
         self.register_filter("clean_html", lambda html: html)  # our own notebooks: cleaning takes a third of the time
 
     @pass_context

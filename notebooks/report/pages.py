@@ -28,12 +28,13 @@ def label(name):
 def figures(results):
     """Return {name: dict} of the figures that a profile saved: name, label, file, alt, title of their numbers."""
     captions, found = paper.values()["figures"], {}
-    for path in sorted((results / "figures").glob("*.png")):
+    paths = (results / "figures").glob("*.png")
+    for path in sorted(paths, key=lambda path: ([not path.stem.startswith(kind) for kind in KINDS], path.stem)):
         numbers = next((results / "figures").glob(f"{path.stem}.csv*"), None)
         titles = pd.read_csv(numbers, nrows=1, dtype=str, keep_default_na=False).get("title", []) if numbers else []
         title = "".join(titles) or captions.get(path.stem, {}).get("caption", "")
         found[path.stem] = {"name": path.stem, "label": label(path.stem), "file": f"figures/{path.name}",
-                            "title": title, "alt": Image.open(path).info.get("Description") or label(path.stem)}
+                            "title": title, "about": Image.open(path).info.get("Description", "")}
     return found
 
 
@@ -47,14 +48,15 @@ def build(results, repo, description=""):
     (folder / "figures").mkdir(parents=True)
     sources = [*sorted((results / "executed").glob("[0-9]*.ipynb")), repo / "notebooks" / GLOSSARY]
     pages = [Page(path, saved, folder, repo) for path in sources]
-    for path in [HERE / "stix-two-math.woff", results / "claims.csv", results / "paper_vs_ours.csv"]:
-        if path.is_file():
-            shutil.copy(path, folder)
-    for path in (results / "figures").glob("*.png"):
-        shutil.copy(path, folder / "figures")
+    for path in filter(Path.is_file, [HERE / "stix-two-math.woff", *results.glob("*.csv")]):
+        shutil.copy(path, folder)
+    for figure in saved.values():
+        shutil.copy(results / figure["file"], folder / "figures")
     colours = {name: HtmlFormatter(style=style).get_style_defs(".highlight")
                for name, style in (("light", "default"), ("dark", "github-dark"))}
     claims, metrics = board.read(results / "claims.csv"), sorted((results / "metrics").glob("*.json"))
+    for row in (compared := board.read(results / "paper_vs_ours.csv")):
+        row["beside"] = "nothing" if not row["ours"] else "others" if "not comparable" in row["note"] else "ours"
     main, exporter = board.board(claims), Exporter()
     templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True,
                             lstrip_blocks=True)
@@ -68,7 +70,7 @@ def build(results, repo, description=""):
     for before, page, after in zip([None, *pages], pages, [*pages[1:], None]):
         write(f"{page.stem}.html", "notebook.html", body=page.body(exporter), page=page, before=before, after=after)
     write("index.html", "index.html", description=description, claims=claims, main=main, figures=saved.values(),
-          counts=Counter(row["verdict"] for row in main), compared=board.read(results / "paper_vs_ours.csv"),
+          counts=Counter(row["verdict"] for row in main), compared=compared,
           unclear=paper.values()["inconsistencies"],
           metrics=[json.loads(path.read_text(encoding="utf-8")) for path in metrics])
     return folder / "index.html"
