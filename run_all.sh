@@ -25,6 +25,7 @@ shows it all. --cpu, --gpu, --lab and --test come first.
   --only 01,05         run only these notebooks
   --from 03            run this notebook and those after it
   --keep-going         go on with the next notebook after one has failed
+  --jobs N             run N notebooks at a time, which share the cores (default: 2, with a GPU 1)
   --cpu, --gpu         install PyTorch without or with CUDA (default: by what nvidia-smi finds, at the first start)
   --lab [ARGS]         open JupyterLab on notebook 01; ARGS go to it
   --test [ARGS]        run ruff and pytest; ARGS go to pytest

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from helpers.files import write_atomic
 from helpers.intervals import Interval
@@ -137,8 +138,9 @@ class Results:
             (self.folder / name).unlink(missing_ok=True)
         metrics = {"provenance": facts, "runs": dict(sorted(made.items())), "files": sorted(self._written)}
         write_atomic(self._metrics, json.dumps(metrics, indent=1) + "\n")
-        self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
-        self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
+        with FileLock(self.folder / ".lock"):  # other notebooks may end now, too
+            self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
+            self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
         return verdicts.table(claims)
 
     def _write(self, frame, name):

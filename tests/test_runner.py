@@ -113,7 +113,7 @@ def test_summary(ran):
 def test_without_keep_going_the_rest_is_skipped(ran, tmp_path, capsys):
     repo = ran[0]
     with mock.patch.dict(os.environ):
-        code = main(["--profile", "smoke", "--from", "02", "--results", str(tmp_path / "out")], repo)
+        code = main(["--profile", "smoke", "--jobs", "1", "--from", "02", "--results", str(tmp_path / "out")], repo)
     told = capsys.readouterr().out
     assert code == 1 and re.search("03_dies .*  skipped\n", told) and "01_toy" not in told and "Claims" not in told
     assert [path.name for path in (tmp_path / "out" / "smoke" / "executed").iterdir()] == ["02_fails.ipynb"]
@@ -236,26 +236,54 @@ def wait_until(condition, seconds=30):
 
 def test_live_line_of_a_log_and_of_a_terminal(monkeypatch):
     log = io.StringIO()
-    line = live.Line("01_x", log)
-    line.tell("cell 1/2")
-    line.tell("cell 1/2", "too early for a log")
+    line = live.Line(log)
+    line.tell("01_x cell 1/2", "02_y cell 3/4")
+    line.tell("01_x cell 1/2 too early for a log")
     line.told -= live.LOG_EVERY
-    line.tell("cell 2/2", "", "epoch 1/3")
-    line.tell("done", last=True)
-    assert log.getvalue().splitlines() == [
-        "01_x  0:00:00  cell 1/2",
-        "01_x  0:00:00  cell 2/2  epoch 1/3",
-        "01_x  0:00:00  done",
-    ]
+    line.tell("02_y cell 4/4")
+    line.tell()
+    line.end("02_y done")
+    assert log.getvalue().splitlines() == ["01_x cell 1/2", "02_y cell 3/4", "02_y cell 4/4", "02_y done"]
     terminal = io.StringIO()
     terminal.isatty = lambda: True
-    monkeypatch.setenv("COLUMNS", "24")
-    line = live.Line("01_x", terminal)
-    line.tell("cell 1/2")
-    line.tell("cell 1/2", "a text that does not fit")
-    assert terminal.getvalue().split("\r\033[K")[1:] == ["01_x  0:00:00  cell 1/2", "01_x  0:00:00  cell 1/2"]
-    line.tell("done", last=True)
-    assert terminal.getvalue().endswith("\r\033[K01_x  0:00:00  done\n")
+    monkeypatch.setenv("COLUMNS", "25")
+    line = live.Line(terminal)
+    line.tell("01_x cell 1/2, a text that does not fit")
+    line.tell("01_x cell 1/2", "02_y cell 3/4")
+    assert terminal.getvalue().split("\r\033[K")[1:] == ["01_x cell 1/2, a text t", "01_x cell 1 02_y cell 3"]
+    line.end("01_x done")
+    assert terminal.getvalue().endswith("\r\033[K01_x done\n")
+
+
+MEETS = """
+import pathlib, time
+mine, other = (pathlib.Path(results) / name for name in (epochs, lr))
+mine.write_text("")
+end = time.monotonic() + 20
+while not other.exists():
+    assert time.monotonic() < end, "the other notebook is not at work"
+    time.sleep(0.05)
+"""
+
+
+def test_two_notebooks_work_at_a_time_but_for_those_that_train_the_same(tmp_path, capsys, monkeypatch):
+    for name, *words in (("01_x", "a", "b"), ("02_y", "b", "a")):
+        write_notebook(tmp_path, name, f"epochs = '{words[0]}'\nlr = '{words[1]}'\nresults = ''", MEETS)
+    for name in ("03_x", "04_y"):
+        write_notebook(tmp_path, name, "models = []\nrecipe = {}\nresults = ''", "import time\nbegan = time.time()",
+                       "time.sleep(0.5)", "print(began, time.time())")
+    write_profile(tmp_path, "recipe: {data: mnist5k, epochs: 1, lr: 0.1}\n"
+                            "models: [{method: [ce, pgd], notebooks: [3]}, {method: ce, notebooks: [4]}]")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    assert main(["--jobs", "2"], tmp_path) == 0
+    times = []
+    for name in ("03_x", "04_y"):
+        copy = json.loads((tmp_path / f"results/quick/executed/{name}.ipynb").read_text())
+        times.append([float(word) for word in copy["cells"][-1]["outputs"][0]["text"][0].split()])
+    (_, end), (start, _) = sorted(times)
+    assert end <= start, "the second waits for what the first trains"
+    told = capsys.readouterr().out
+    assert [re.search(rf"{name} .*done", told) is not None for name in ("01_x", "02_y", "03_x", "04_y")] == 4 * [True]
 
 
 def test_training_progress(tmp_path):

@@ -2,6 +2,8 @@
 anything: so the standard library must be enough, here and in what is imported."""
 
 import argparse
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,11 +11,12 @@ from helpers import profiles
 
 REPO = Path(__file__).resolve().parents[2]
 OPTIONS = {"--profile": {"default": "quick"}, "--data-root": {"type": Path}, "--results": {"type": Path}, "--only": {},
-           "--from": {"dest": "start"}, "--keep-going": {"action": "store_true"}}
+           "--from": {"dest": "start"}, "--keep-going": {"action": "store_true"}, "--jobs": {"type": int}}
 
 
 def parse(argv, repo=REPO):
-    """Return the options: profile, results, data_root (absolute paths or None), notebooks (the chosen), keep_going.
+    """Return the options: profile, results, data_root (absolute paths or None), notebooks (the chosen), keep_going,
+    jobs (how many at a time).
 
     Raises ValueError or FileNotFoundError, one paragraph that names the offending option and the remedy.
     """
@@ -28,6 +31,10 @@ def parse(argv, repo=REPO):
         near = profiles.suggest(unknown[0], OPTIONS)
         hint = " It must be the first option." if unknown[0] in ("--cpu", "--gpu", "--lab", "--test") else near
         raise ValueError(f"unknown option {unknown[0]!r}.{hint} See ./run_all.sh --help.")
+    if options.jobs is None:  # small networks use one core better than two; a GPU has one memory for all
+        options.jobs = 1 if shutil.which("nvidia-smi") else min(2, os.cpu_count() or 1)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs {options.jobs}: give the number of notebooks to run at a time, 1 or more.")
     options.profile = profiles.find(options.profile, repo / "notebooks" / "profiles")
     options.notebooks = select(sources(repo), options.only, options.start)
     options.results = (options.results or repo / "results").expanduser().resolve()

@@ -1,4 +1,4 @@
-"""Executes notebooks through papermill, one kernel each, and keeps every executed copy."""
+"""Executes notebooks through papermill, one kernel each, as many at a time as asked, and keeps every executed copy."""
 
 import json
 import logging
@@ -6,8 +6,8 @@ import os
 import re
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import chdir, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -17,118 +17,145 @@ from nbformat.v4 import new_output
 from papermill.engines import NBClientEngine, papermill_engines
 
 from helpers.files import write_atomic
-from runner.live import Line, training_progress
+from runner.live import Line, clock, training_progress
 
 TICK = 0.25  # seconds between two looks at the progress
 ADDED = "injected-parameters"  # papermill's tag for the cell that it adds
 
 
 class _Watched(NBClientEngine):
-    """Papermill's engine, which shows the notebook at work: metadata.papermill of its cells is the progress."""
+    """Papermill's engine, which shows the notebooks at work: metadata.papermill of their cells is the progress."""
 
-    notebook = None
+    notebooks = {}  # by the path of the copy
 
     @classmethod
     def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
-        _Watched.notebook = nb_man.nb
+        cls.notebooks[nb_man.nb.metadata.papermill["output_path"]] = nb_man.nb
         try:
             super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
         except Exception as error:  # the kernel died: tell it as papermill tells an error in a cell
-            if not _started():
+            if not (started := _started(nb_man.nb)):
                 raise
             told = new_output("error", ename=type(error).__name__, evalue=str(error), traceback=[])
-            _started()[-1].outputs.append(told)
+            started[-1].outputs.append(told)
 
 
 papermill_engines.register("watched", _Watched)
 
 
+class Execution:
+    """A notebook at work in a thread of `pool`, so that Ctrl-C is heard and the line stays live."""
+
+    def __init__(self, pool, title, source, copy, parameters, folder):
+        self.title, self.source, self.copy, self.began = title, source, copy, time.monotonic()
+        self.status = Path(folder) / f"{source.stem}.json"  # where training tells how far it is
+        copy.unlink(missing_ok=True)
+        # Papermill would take braces in a path for parameters.
+        paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, copy)]
+        kernel = ["--IPKernelApp.log_level=50",  # its remarks would cut through the line
+                  f"--IPKernelApp.exec_lines=import os; os.environ['WPGD_STATUS'] = {str(self.status)!r}; del os"]
+        self.work = pool.submit(papermill.execute_notebook, *paths, parameters, engine_name="watched",
+                                kernel_name="python3", language="python", progress_bar=False, extra_arguments=kernel)
+
+    @property
+    def notebook(self):
+        return _Watched.notebooks.get(str(self.copy))
+
+    def told(self, *texts):
+        return "  ".join([self.title, clock(time.monotonic() - self.began), *filter(None, texts)])
+
+    def position(self):
+        """Return title, time, ``cell 3/12``, and what training has told since that cell began."""
+        if not (started := _started(self.notebook)):
+            return self.told("starting the kernel")
+        since = datetime.fromisoformat(started[-1].metadata.papermill["start_time"]).timestamp()
+        return self.told(f"cell {len(started)}/{len(self.notebook.cells)}", training_progress(self.status, since))
+
+    def problem(self, error):
+        """Return the failing cell in the source notebook, the error's own message, and where the copy lies."""
+        where, name, value = "", type(error).__name__, error
+        if isinstance(error, papermill.PapermillExecutionError):
+            index, name, value = error.cell_index, error.ename, error.evalue
+            added = sum(ADDED in cell.metadata.get("tags", ()) for cell in self.notebook.cells[: index + 1])
+            first = error.source.strip().splitlines()[0]
+            where = f"  cell {index + 1 - added}, In [{error.exec_count or ' '}]: {first}\n"
+        if isinstance(error, OSError):
+            value = f"{value}: is there room and permission to write {self.copy}?"
+        message = " ".join(f"{name}: {value}".split())
+        if "Kernel died" in message:
+            message += ". Most often the memory was too small: see the profile's batch and data sizes."
+        return f"{where}  {message}\n  executed copy, with the failing cell linked: {self.copy}"
+
+
 def run(options, results, parameters, repo):
     """Execute the notebooks that `options` choose, with `parameters`, {notebook: {parameter: value}}.
 
+    `options.jobs` work at a time, which share the cores; one whose models are being trained by another waits for it.
     Executed copies go to results/executed.  Returns {notebook: ("done", "failed" or "skipped", seconds)}.
     """
-    outcomes = {}
-    with tempfile.TemporaryDirectory(prefix="wpgd-") as folder:
-        os.environ["WPGD_STATUS"] = str(Path(folder) / "status.json")  # where training tells how far it is
-        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the home folder
-        os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # or each kernel prints a warning over the live line
-        for name in ("WPGD_DATA", "WPGD_RUNS", "NLTK_DATA"):  # the kernels work in notebooks/, the reader elsewhere
-            if os.environ.get(name):
-                os.environ[name] = os.pathsep.join(map(os.path.abspath, os.environ[name].split(os.pathsep)))
-        logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
-        for number, source in enumerate(options.notebooks, start=1):
-            if not options.keep_going and any(status == "failed" for status, _ in outcomes.values()):
-                outcomes[source.stem] = "skipped", 0
-                continue
-            line = Line(f"[{number}/{len(options.notebooks)}] {source.stem}")
-            copy = results / "executed" / source.name
-            copy.unlink(missing_ok=True)
-            try:
-                error = _execute(source, copy, parameters[source.stem], line)
-            finally:
-                strip_paths(copy, repo)
-            outcomes[source.stem] = "failed" if error else "done", time.monotonic() - line.began
-            line.tell("FAILED" if error else "done", last=True)
-            if error:
-                print(_problem(error, copy), flush=True)
+    outcomes = {source.stem: ("skipped", 0) for source in options.notebooks}
+    waiting, working, line = list(enumerate(options.notebooks, start=1)), [], Line()
+    models, trained = {source: _models(parameters[source.stem]) for source in options.notebooks}, set()
+    _prepare_environment(options.jobs)
+    with (tempfile.TemporaryDirectory(prefix="wpgd-") as folder, chdir(repo / "notebooks"),
+          ThreadPoolExecutor(options.jobs) as pool):
+        try:
+            while waiting or working:
+                for number, source in list(waiting):
+                    shared = set().union(*(models[one.source] for one in working)) - trained
+                    if len(working) < options.jobs and not models[source] & shared:
+                        waiting.remove((number, source))
+                        working.append(Execution(pool, f"[{number}/{len(options.notebooks)}] {source.stem}", source,
+                                                 results / "executed" / source.name, parameters[source.stem], folder))
+                line.tell(*(one.position() for one in working))
+                wait([one.work for one in working], TICK, FIRST_COMPLETED)
+                for one in [one for one in working if one.work.done()]:
+                    working.remove(one)
+                    strip_paths(one.copy, repo)
+                    error = one.work.exception()
+                    outcomes[one.source.stem] = "failed" if error else "done", time.monotonic() - one.began
+                    line.end(one.told("FAILED" if error else "done"))
+                    trained |= models[one.source]
+                    if error:
+                        print(one.problem(error), flush=True)
+                        waiting = waiting if options.keep_going else []
+        except (KeyboardInterrupt, OSError) as stop:  # or nobody reads the line any more
+            _end_kernels([one.work for one in working])
+            for one in working:
+                strip_paths(one.copy, repo)
+                if isinstance(stop, KeyboardInterrupt):
+                    line.end(one.told("interrupted"))
+            raise
     return outcomes
 
 
-def _execute(source, copy, parameters, line):
-    """Execute one notebook, in a thread so that Ctrl-C is heard and the line stays live; return its error or None."""
-    _Watched.notebook = None
-    # Papermill would take braces in a path for parameters.
-    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, copy)]
-    quiet = ["--IPKernelApp.log_level=50"]  # the kernel's remarks would cut through the line
-    work = ThreadPoolExecutor(1).submit(
-        papermill.execute_notebook, *paths, parameters, engine_name="watched", kernel_name="python3",
-        language="python", progress_bar=False, cwd=source.parent, extra_arguments=quiet)
-    try:
-        while wait([work], TICK).not_done:
-            line.tell(*_position())
-    except (KeyboardInterrupt, OSError) as stop:  # or nobody reads the line any more
-        _end_kernels(work)
-        if isinstance(stop, KeyboardInterrupt):
-            line.tell("interrupted", last=True)
-        raise
-    return work.exception()
+def _prepare_environment(jobs):
+    if jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the home folder
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # or each kernel prints a warning over the live line
+    for name in ("WPGD_DATA", "WPGD_RUNS", "NLTK_DATA"):  # the kernels work in notebooks/, the reader elsewhere
+        if os.environ.get(name):
+            os.environ[name] = os.pathsep.join(map(os.path.abspath, os.environ[name].split(os.pathsep)))
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
 
 
-def _started():
-    cells = _Watched.notebook.cells if _Watched.notebook else []
-    return [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
+def _models(parameters):
+    """The runs that a notebook may train, by their labels."""
+    if not parameters.get("models"):
+        return set()
+    from helpers.training.plan import expand  # imports torch, which a notebook without models does not need
+    return {entry.config.label for entry in expand(parameters["models"], parameters["recipe"])}
 
 
-def _position():
-    """Return ``"cell 3/12"`` and what training has told since that cell began."""
-    if not (started := _started()):
-        return ("starting the kernel",)
-    since = datetime.fromisoformat(started[-1].metadata.papermill["start_time"]).timestamp()
-    told = training_progress(Path(os.environ["WPGD_STATUS"]), since)
-    return f"cell {len(started)}/{len(_Watched.notebook.cells)}", told
+def _started(notebook):
+    return [cell for cell in notebook.cells if cell.metadata.get("papermill", {}).get("start_time")] if notebook else []
 
 
-def _problem(error, copy):
-    """Return the failing cell in the source notebook, the error's own message, and where the copy lies."""
-    where, name, value = "", type(error).__name__, error
-    if isinstance(error, papermill.PapermillExecutionError):
-        index, name, value = error.cell_index, error.ename, error.evalue
-        added = sum(ADDED in cell.metadata.get("tags", ()) for cell in _Watched.notebook.cells[: index + 1])
-        first = error.source.strip().splitlines()[0]
-        where = f"  cell {index + 1 - added}, In [{error.exec_count or ' '}]: {first}\n"
-    if isinstance(error, OSError):
-        value = f"{value}: is there room and permission to write {copy}?"
-    message = " ".join(f"{name}: {value}".split())
-    if "Kernel died" in message:
-        message += ". Most often the memory was too small: see the profile's batch and data sizes."
-    return f"{where}  {message}\n  executed copy, with the failing cell linked: {copy}"
-
-
-def _end_kernels(work, patience=10.0):
+def _end_kernels(works, patience=10.0):
     """Kill this process's kernels, and all that they started, until papermill has noticed."""
     deadline = time.monotonic() + patience
-    while wait([work], TICK).not_done and time.monotonic() < deadline:
+    while wait(works, TICK).not_done and time.monotonic() < deadline:
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 child.kill()

@@ -1,4 +1,4 @@
-"""One line that tells how far the notebook at work has come."""
+"""One line that tells how far the notebooks at work have come."""
 
 import json
 import math
@@ -27,20 +27,23 @@ def training_progress(status, since):
 
 
 class Line:
-    """A rewritten line on a terminal; in a log a line now and then."""
+    """A rewritten line on a terminal; in a log lines now and then."""
 
-    def __init__(self, title, stream=None):
-        self.title, self.stream = title, stream or sys.stdout
-        self.began, self.told = time.monotonic(), -math.inf
+    def __init__(self, stream=None):
+        self.stream, self.told = stream or sys.stdout, -math.inf
 
-    def tell(self, *parts, last=False):
-        """Show the time passed and the `parts` that are not empty; the `last` ends the line."""
+    def tell(self, *texts):
+        """Show a text for each notebook at work, beside each other on a terminal."""
         now, terminal = time.monotonic(), self.stream.isatty()
-        if not (terminal or last or now - self.told >= LOG_EVERY):
-            return
-        self.told = now
-        text = "  ".join([self.title, clock(now - self.began), *filter(None, parts)])
-        if terminal:
-            text = "\r\033[K" + text[: shutil.get_terminal_size().columns - 1]
-        self.stream.write(text + ("\n" if last or not terminal else ""))
+        if texts and (terminal or now - self.told >= LOG_EVERY):
+            self.told, width = now, (shutil.get_terminal_size().columns - 1) // len(texts)
+            beside = " ".join(text[:width - 1].ljust(width - 1) for text in texts)
+            self._write(beside.rstrip() if terminal else "\n".join([*texts, ""]))
+
+    def end(self, text):
+        """Show a text that stays."""
+        self._write(text + "\n")
+
+    def _write(self, text):
+        self.stream.write("\r\033[K" * self.stream.isatty() + text)
         self.stream.flush()
