@@ -5,21 +5,10 @@ of the curve z_i = z_j where i and j have the two largest logits. All lengths ar
 curvatures in its inverse. Geometry is done in float64 on a copy of the model.
 """
 import copy
-from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 import torch
-
-from helpers.checks import as_images, as_labels
-
-
-class DecisionGrid(NamedTuple):
-    """Logits on a regular grid over the unit square; [row, column] is [y, x], as plotting expects."""
-
-    predictions: np.ndarray  # (R, R) int64: the predicted class
-    logits: np.ndarray  # (R, R, K) float64
-    axis: np.ndarray  # (R,) float64: the coordinates of columns and rows, 0 to 1
+from contourpy import contour_generator
 
 
 def _exact(model):
@@ -38,14 +27,15 @@ def _logits(model, points):
 
 
 def decision_grid(model, resolution=200):
-    """The `DecisionGrid` of a model on a `resolution` x `resolution` grid over the unit square."""
+    """A regular grid over the unit square: its coordinates, (R,), and a model's logits, (R, R, K); [row, column] is
+    [y, x], as plotting expects.
+    """
     axis = np.linspace(0.0, 1.0, resolution)
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    logits = _logits(_exact(model), points).reshape(resolution, resolution, -1)
-    return DecisionGrid(logits.argmax(axis=-1), logits, axis)
+    return axis, _logits(_exact(model), points).reshape(resolution, resolution, -1)
 
 
-def boundary_segments(model, pair, resolution=200, *, grid=None):
+def boundary_segments(model, pair, grid=None):
     """The boundary between two classes as polylines.
 
     Marching squares finds where the grid's edges cross z_i = z_j, bisection moves each crossing onto the curve, and
@@ -55,20 +45,18 @@ def boundary_segments(model, pair, resolution=200, *, grid=None):
     ----------
     model : callable, (N, 2) points in the unit square -> (N, K) logits
     pair : two classes; a ValueError for others
-    resolution : int, points a side of the grid; not used with `grid`, a DecisionGrid
+    grid : of `decision_grid`, optional
 
     Returns (n, 2) float64 arrays, n >= 2, (x, y) a row: connected pieces, a closed one ends where it starts. None of
     them if the classes do not meet in the square.
     """
-    from contourpy import contour_generator
-
-    grid = decision_grid(model, resolution) if grid is None else grid
+    axis, values = grid or decision_grid(model)
     i, j = sorted(pair)
-    if not 0 <= i < j < grid.logits.shape[-1]:
-        raise ValueError(f"a pair must name two classes in 0..{grid.logits.shape[-1] - 1}, got {tuple(pair)}.")
+    if not 0 <= i < j < values.shape[-1]:
+        raise ValueError(f"a pair must name two classes in 0..{values.shape[-1] - 1}, got {tuple(pair)}.")
     model, pieces = _exact(model), []
-    for line in contour_generator(grid.axis, grid.axis, grid.logits[..., i] - grid.logits[..., j]).lines(0.0):
-        line = _bisect(model, line, [i, j], len(grid.axis))
+    for line in contour_generator(axis, axis, values[..., i] - values[..., j]).lines(0.0):
+        line = _bisect(model, line, [i, j], len(axis))
         line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
         if len(line) > 1:
             logits = _logits(model, line)
@@ -159,53 +147,3 @@ def distance(points, segments):
         share = np.clip((offset * step).sum(axis=2) / square, 0.0, 1.0)
         nearest = np.minimum(nearest, np.linalg.norm(offset - share[..., None] * step, axis=2).min(axis=1))
     return nearest
-
-
-def gradient_alignment(model, one, two, pair):
-    """The mean |cos| between the gradient of z_i - z_j and "the vector which connect two classes" (Sec. 3.4).
-
-    `one` and `two`, (n, 2) and (m, 2), are the points of the classes `pair` = (i, j), where the gradients are taken;
-    those that vanish have no direction and are left out. Two readings of "the vector" give two numbers in [0, 1], NaN
-    without a direction: between the means of the classes, and from each point to the nearest of the other class.
-    """
-    between_means = np.tile(one.mean(axis=0) - two.mean(axis=0), (len(one) + len(two), 1))
-    gaps = np.linalg.norm(one[:, None] - two, axis=2)
-    to_nearest = np.concatenate([two[gaps.argmin(axis=1)] - one, one[gaps.argmin(axis=0)] - two])
-    x = torch.tensor(np.concatenate([one, two]), requires_grad=True)
-    with torch.enable_grad():
-        logits = _exact(model)(x)
-        (gradient,) = torch.autograd.grad((logits[:, pair[0]] - logits[:, pair[1]]).sum(), x)
-    gradient, found = gradient.numpy(), []
-    for directions in (between_means, to_nearest):
-        sizes = np.linalg.norm(gradient, axis=1) * np.linalg.norm(directions, axis=1)
-        moving = sizes > 0
-        cosines = np.abs((gradient * directions).sum(axis=1)[moving]) / sizes[moving]
-        found.append(float(cosines.mean()) if moving.any() else float("nan"))
-    return tuple(found)
-
-
-def measure_boundaries(model, points, labels, resolution=200):
-    """The boundary of every pair of classes in numbers (behind Fig. 8 and 9), a DataFrame with a row a pair.
-
-    `points` are (N, 2) floats in the unit square, `labels` (N,) integers, each class at least once. Columns: first,
-    second (class indices), length, curvature, mean_distance and min_distance of the points of both classes to the
-    boundary, alignment and local_alignment (the two of `gradient_alignment`). Without a boundary: length 0, curvature
-    NaN, distances infinite.
-    """
-    import pandas as pd
-
-    grid, points = decision_grid(model, resolution), as_images(points).detach().cpu().double().numpy()
-    if points.shape[1:] != (2,):
-        raise ValueError(f"points must have shape (N, 2), got {points.shape}.")
-    labels = as_labels(labels, len(points), grid.logits.shape[-1]).numpy(force=True)
-    rows = []
-    for pair in combinations(range(grid.logits.shape[-1]), 2):
-        segments, (one, two) = boundary_segments(model, pair, grid=grid), (points[labels == k] for k in pair)
-        if not (len(one) and len(two)):
-            raise ValueError(f"class {pair[0]} or {pair[1]} has no point: give at least one of each class.")
-        away = distance(points[np.isin(labels, pair)], segments)
-        means, nearest = gradient_alignment(model, one, two, pair)
-        rows.append({"first": pair[0], "second": pair[1], "length": length(segments), "curvature": curvature(segments),
-                     "mean_distance": away.mean(), "min_distance": away.min(), "alignment": means,
-                     "local_alignment": nearest})
-    return pd.DataFrame(rows)

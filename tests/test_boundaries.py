@@ -1,11 +1,20 @@
-"""helpers.boundaries against geometry that is known in closed form."""
-
+"""helpers.boundaries, and what notebook 01 measures with it, against geometry that is known in closed form."""
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from test_notebooks_02_04 import functions
 from torch import nn
 
 from helpers import boundaries as bd
+
+alignment = functions("01").alignment
+
+
+def measure(model, points, labels):
+    """The table of notebook 01 of one model."""
+    of = functions("01", x_test=torch.as_tensor(points), y_test=torch.as_tensor(labels), matrix=range(3))
+    return pd.DataFrame(of.measure(model))
 
 
 class Field(nn.Module):
@@ -123,16 +132,16 @@ def test_distance_to_a_polyline_reaches_its_ends_and_sides():
 
 
 def test_decision_grid_has_rows_in_y_and_columns_in_x():
-    grid = bd.decision_grid(Field(lambda x, y: x - 0.6, zero, low), 51)
-    assert grid.logits.shape == (51, 51, 3) and grid.axis[[0, -1]].tolist() == [0, 1]
-    assert (grid.predictions[:, -1] == 0).all() and (grid.predictions[:, 0] == 1).all()
-    np.testing.assert_allclose(grid.logits[3, :, 0], grid.axis - 0.6)
+    axis, logits = bd.decision_grid(Field(lambda x, y: x - 0.6, zero, low), 51)
+    assert logits.shape == (51, 51, 3) and axis[[0, -1]].tolist() == [0, 1]
+    assert (logits.argmax(-1)[:, -1] == 0).all() and (logits.argmax(-1)[:, 0] == 1).all()
+    np.testing.assert_allclose(logits[3, :, 0], axis - 0.6)
 
 
 def test_a_relu_networks_measures_do_not_depend_on_the_grid_or_on_float32():
     coarse, fine, double = (
-        [bd.boundary_segments(random_mlp(3, dtype), pair, resolution) for pair in [(0, 1), (0, 2), (1, 2)]]
-        for dtype, resolution in [(torch.float32, 150), (torch.float32, 300), (torch.float64, 150)]
+        [bd.boundary_segments(net, pair, bd.decision_grid(net, resolution)) for pair in [(0, 1), (0, 2), (1, 2)]]
+        for net, resolution in [(random_mlp(3), 150), (random_mlp(3), 300), (random_mlp(3, torch.float64), 150)]
     )
     assert sum(map(bd.length, coarse)) > 0.5
     for a, b, c in zip(coarse, fine, double, strict=True):
@@ -154,7 +163,7 @@ def test_gradient_alignment_of_a_linear_model_is_the_cosine_of_its_angle(degrees
     model = Field(lambda x, y: 4 * (x * np.cos(radians) + y * np.sin(radians)), zero, low)
     points = np.array([[0.1, 0.4], [0.3, 0.6], [0.7, 0.4], [0.9, 0.6], [0.5, 0.9]])
     labels = np.array([0, 0, 1, 1, 2])
-    found, nearest = bd.gradient_alignment(model, points[labels == 1], points[labels == 0], (1, 0))
+    found, nearest = alignment(model, points[labels == 1], points[labels == 0], 1, 0)
     assert found == pytest.approx(abs(np.cos(radians)), abs=1e-12)
     # From each point to the nearest of the other class: 0 and 1 to 2, 2 and 3 to 1.
     steps = np.array([[0.6, 0.0], [0.4, -0.2], [-0.4, 0.2], [-0.6, 0.0]])
@@ -165,7 +174,7 @@ def test_gradient_alignment_of_a_linear_model_is_the_cosine_of_its_angle(degrees
 def test_the_two_readings_of_the_vector_between_classes_differ():
     """Class 1 is above class 0 where they meet, its mean lies to the right."""
     points = np.array([[0.1, 0.4], [0.1, 0.6], [0.9, 0.6], [0.9, 0.8]])
-    found, nearest = bd.gradient_alignment(Field(lambda x, y: y, zero), points[:1], points[1:], (0, 1))
+    found, nearest = alignment(Field(lambda x, y: y, zero), points[:1], points[1:], 0, 1)
     towards_mean = (0.6 + 0.6 + 0.8) / 3 - 0.4
     expected = towards_mean / np.hypot(0.9 * 2 / 3 + 0.1 / 3 - 0.1, towards_mean)
     assert found == pytest.approx(expected, abs=1e-12)
@@ -176,11 +185,9 @@ def test_the_two_readings_of_the_vector_between_classes_differ():
 def test_points_without_a_gradient_are_left_out_of_the_alignment():
     points = np.array([[0.2, 0.5], [0.8, 0.5], [0.9, 0.5]])
     flat_left = Field(lambda x, y: torch.relu(x - 0.5), zero)
-    assert bd.gradient_alignment(flat_left, points[:1], points[1:], (0, 1)) == pytest.approx((1, 1))
-    assert np.isnan(bd.gradient_alignment(Field(zero, low), points[:1], points[1:], (0, 1))).all()
-    assert np.isnan(bd.gradient_alignment(flat_left, points[:1], points[:1], (0, 1))).all()  # same mean
-    with pytest.raises(ValueError, match="no point"):
-        bd.measure_boundaries(flat_left, points, [0, 0, 0])
+    assert alignment(flat_left, points[:1], points[1:], 0, 1) == pytest.approx((1, 1))
+    assert np.isnan(alignment(Field(zero, low), points[:1], points[1:], 0, 1)).all()
+    assert np.isnan(alignment(flat_left, points[:1], points[:1], 0, 1)).all()  # same mean
 
 
 def test_measure_boundaries_brings_a_row_for_each_pair():
@@ -188,7 +195,7 @@ def test_measure_boundaries_brings_a_row_for_each_pair():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 30)
     points = np.clip(np.array([[0.2, 0.5], [0.8, 0.5], [0.5, 0.9]])[labels] + 0.05 * rng.normal(size=(90, 2)), 0, 1)
-    table = bd.measure_boundaries(model, points, labels)
+    table = measure(model, points, labels)
     assert table[["first", "second"]].values.tolist() == [[0, 1], [0, 2], [1, 2]]
     rows = table.set_index(["first", "second"])
     pair = rows.loc[0, 1]
@@ -204,7 +211,7 @@ def test_the_model_is_left_as_it_was_found():
     model[1].eval()
     points, labels = torch.rand(30, 2), torch.arange(30) % 3
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    bd.measure_boundaries(model, points, labels, resolution=40)
+    measure(model, points, labels)
     assert model.training and not model[1].training
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32 and parameter.requires_grad and parameter.grad is None
@@ -217,11 +224,5 @@ def test_bad_input_is_named():
         bd.boundary_segments(model, (1, 1))
     with pytest.raises(ValueError, match=r"pair must name two classes in 0\.\.2"):
         bd.boundary_segments(model, (1, 3))
-    with pytest.raises(ValueError, match=r"shape \(N, 2\)"):
-        bd.measure_boundaries(model, torch.rand(5, 3), torch.zeros(5).long())
-    with pytest.raises(ValueError, match=r"\[0, 1\]"):
-        bd.measure_boundaries(model, 2 + torch.rand(5, 2), torch.zeros(5).long())
-    with pytest.raises(ValueError, match=r"0\.\.2"):
-        bd.measure_boundaries(model, torch.rand(5, 2), torch.full((5,), 3))
     with pytest.raises(ValueError, match="finite"):
         bd.decision_grid(Field(lambda x, y: x / 0, zero))

@@ -41,9 +41,14 @@ def outputs():
 # Notebook 01 ------------------------------------------------------------------------------------------------
 
 
-def nearest(points):
+class Nearest(torch.nn.Module):
     """A classifier whose boundaries are the bisectors of the three centres."""
-    return -((points[:, None].double() - CENTRES) ** 2).sum(dim=2)
+
+    def forward(self, points):
+        return -((points[:, None].double() - CENTRES) ** 2).sum(dim=2)
+
+
+nearest = Nearest()
 
 
 @pytest.fixture
@@ -95,8 +100,8 @@ def test_a_row_is_a_pair_of_a_model_with_the_mean_cost_of_both_directions(monkey
     rows = [{"method": method, "eps": eps, "seed": 7, "run": SimpleNamespace(model=nearest)}
             for method, eps in (("ce", 0.0), ("pgd", 16.0))]
     monkeypatch.setattr(training, "train_models", lambda *_, **__: pd.DataFrame(rows))
-    table = run_cells("01", "measure-train", x_test=POINTS, y_test=LABELS, matrix=cost, eps_values=[16], seeds=[7],
-                      toy={}, store=None)["table"]
+    table = run_cells("01", "measure-alignment", "measure", "measure-train", x_test=POINTS, y_test=LABELS, toy={},
+                      matrix=cost, eps_values=[16], seeds=[7], store=None)["table"]
     assert list(table.pair) == ["0–1", "0–2", "1–2"] * 2 and list(table.cost[:3]) == raw
     assert set(table.error) == {0.0} and set(table.seed) == {7}
     # The bisector of the two lower centres is x = 0.5, 0.3 from each point; the bisectors meet at y = 0.425.
