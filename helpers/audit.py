@@ -3,19 +3,15 @@
 The checks of Athalye et al. (2018) and Carlini et al. (2019, "On evaluating adversarial robustness"): nothing that
 makes an attacker stronger may help the defender, and none that sees no gradient may beat one that does.
 """
-import json
 import math
 import warnings
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from helpers.attacks import PGD, ZeroGradientWarning
-from helpers.autoattack import AutoAttack, Square
+from helpers.autoattack import AutoAttack
 from helpers.evaluation import evaluate_run, predict_logits, stratified_subset
-from helpers.files import write_atomic
 from helpers.losses import margin_loss
 
 MISSED = 8.0  # points by which another attack may find more errors than PGD
@@ -36,20 +32,20 @@ def audit(run, *, eps=None, pgd_steps=20, images=200, steps=100, queries=5000):
     Returns
     -------
     dict, a row of a table: model, images, eps, norm, errors in % (NE, "PGD", `STRONGER`, "2 x eps", "unbounded"), no
-        gradient (images), verdict: "trust", or "do not trust, because ...". It is kept as ``evaluations/audit.json``
-        beside the run. A run that was exported without weights and these answers is "not audited".
+        gradient (images), verdict: "trust", or "do not trust, because ...". A run that was exported without weights and
+        these answers is "not audited".
     """
     config, x = run.config, run.dataset.x_test
     eps = (config.val_eps or config.eps) / 255 if eps is None else eps
     whole = 1.0 if config.norm == "linf" else math.sqrt(x[0].numel())
-    pgd = partial(PGD, steps=pgd_steps, norm=config.norm)
+    pgd, blind = partial(PGD, steps=pgd_steps, norm=config.norm), partial(AutoAttack, eps, config.norm, queries=queries)
     attacks = {"NE": None, "PGD": pgd(eps), "margin loss": pgd(eps, loss=margin_loss),
                "3 x steps": pgd(eps, steps=3 * pgd_steps), "other seed": pgd(eps, seed=1),
                "2 x eps": pgd(min(2 * eps, whole)), "unbounded": pgd(whole)}
     if x.ndim == 4:
-        attacks["Square"] = Square(eps, config.norm, queries=queries)
+        attacks["Square"] = blind(steps=0)
         if steps and run.dataset.num_classes >= 4:
-            attacks["AutoAttack"] = AutoAttack(eps, config.norm, steps, queries)
+            attacks["AutoAttack"] = blind(steps=steps)
     row = {"model": config.label, "images": min(images, len(x)), "eps": eps, "norm": config.norm}
     try:
         with warnings.catch_warnings():
@@ -60,36 +56,27 @@ def audit(run, *, eps=None, pgd_steps=20, images=200, steps=100, queries=5000):
         if run.model is not None:
             raise
         return row | {"verdict": "not audited: the run was exported without weights and without these answers"}
-    errors = {name: answer.error for name, answer in found.items()}
-    row |= errors | {"no gradient": found["PGD"].zero_gradients or 0}
-    reasons = [*_reasons(errors, row["no gradient"], row["images"]), *_random(run, images)]
-    row["verdict"] = "do not trust, because " + "; ".join(reasons) if reasons else "trust"
+    row |= {name: answer.error for name, answer in found.items()}
+    row["no gradient"] = found["PGD"].zero_gradients or 0
+    reasons = reasons_against(row)
     if run.model is not None:
-        with suppress(OSError):  # a place that cannot be written costs no verdict
-            write_atomic(Path(run.folder) / "evaluations" / "audit.json", json.dumps(row, indent=1) + "\n")
-    return row
-
-
-def _reasons(errors, zero, images):
-    """Why not to trust the error under PGD, each a clause."""
-    pgd, slack = errors["PGD"], max(1.0, 150 / images)  # one image more or less is no reason
-    for name in STRONGER:
-        if errors.get(name, pgd) >= pgd + max(MISSED, slack):
-            yield f"{name} finds {errors[name] - pgd:.0f} points more than PGD"
-    for name in ("3 x steps", "2 x eps"):
-        if errors[name] < pgd - slack:
-            yield f"{name} helps the defender, by {pgd - errors[name]:.0f} points"
-    if errors["unbounded"] < 100 - slack:
-        yield f"with unbounded eps PGD finds {errors['unbounded']:.0f} %, not 100"
-    if pgd < errors["NE"] - slack:
-        yield f"under PGD {errors['NE'] - pgd:.0f} points fewer images are wrong than without"
-    if zero > 0.1 * images:
-        yield f"{zero} of {images} images had no gradient"
-
-
-def _random(run, images):
-    if run.model is not None:
-        x = torch.as_tensor(run.dataset.x_test)[stratified_subset(run.dataset.y_test, images)]
+        x = torch.as_tensor(x)[stratified_subset(run.dataset.y_test, images)]
         first, second = (predict_logits(run.model, x).argmax(dim=1) for _ in range(2))
         if changed := int((first != second).sum()):
-            yield f"{changed} of {len(x)} images get another answer when asked again: the network is random"
+            reasons.append(f"{changed} of {len(x)} images get another answer when asked again: the network is random")
+    return row | {"verdict": "do not trust, because " + "; ".join(reasons) if reasons else "trust"}
+
+
+def reasons_against(row):
+    """Why not to trust the error under PGD of a row of `audit`, each a clause."""
+    images, zero, pgd = row["images"], row["no gradient"], row["PGD"]
+    slack = max(1.0, 150 / images)  # one image more or less is no reason
+    table = [(row[name] >= pgd + max(MISSED, slack), f"{name} finds {row[name] - pgd:.0f} points more than PGD")
+             for name in STRONGER if name in row]
+    table += [(row[name] < pgd - slack, f"{name} helps the defender, by {pgd - row[name]:.0f} points")
+              for name in ("3 x steps", "2 x eps")]
+    table += [
+        (row["unbounded"] < 100 - slack, f"with unbounded eps PGD finds {row['unbounded']:.0f} %, not 100"),
+        (pgd < row["NE"] - slack, f"under PGD {row['NE'] - pgd:.0f} points fewer images are wrong than without"),
+        (zero > 0.1 * images, f"{zero} of {images} images had no gradient")]
+    return [reason for holds, reason in table if holds]

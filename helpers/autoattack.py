@@ -3,7 +3,7 @@
 Its four parts come from torchattacks; put together here, because torchattacks' own AutoAttack gives its parts 10 steps,
 not the 100 of the standard version, and so finds fewer adversarial images.
 """
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,13 @@ class AutoAttack:
     """The standard version of AutoAttack: a callable ``(model, x, y) -> x_adv`` for `helpers.evaluation`.
 
     Four attacks without a step size to choose, each on the images that the ones before could not turn: APGD on the
-    cross entropy, APGD and FAB towards each of the nine most likely wrong classes, and Square, which sees no gradient.
-    An image comes back as it was if none succeeds: the error is the worst case over the four.
+    cross entropy, APGD and FAB towards each of the nine most likely wrong classes, and Square, which sees no gradient
+    (Andriushchenko et al. 2020). An image comes back as it was if none succeeds: the error is the worst case over all.
     """
 
     eps: float  # in units of the input
     norm: str = "linf"  # or "l2"
-    steps: int = 100  # of APGD and FAB
+    steps: int = 100  # of APGD and FAB; 0 leaves them out: Square alone
     queries: int = 5000  # of Square
     seed: int = 0  # of the random starts: two calls give the same images
 
@@ -34,12 +34,14 @@ class AutoAttack:
         """Attack images (N, C, H, W) in [0, 1] with labels (N,); errors as `attacks.pgd`, and below 4 classes."""
         validate(x, y, self.eps, self.norm)
         x = x.clone() if x.is_inference() else x.detach()
-        best, left = x.clone(), torch.arange(len(x), device=x.device)
+        best, usual = x.clone(), torch.get_default_dtype()
         if self.eps == 0 or len(x) == 0:
             return best
-        # The parts seed the global generators, which belong to the caller.
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model), _default(x.dtype):
-            left = left[_right(model, x, y)]
+        # The parts seed the global generators, and make tensors of the default type; both belong to the caller.
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model), ExitStack() as after:
+            after.callback(torch.set_default_dtype, usual)
+            torch.set_default_dtype(x.dtype)
+            left = _right(model, x, y).nonzero()[:, 0]
             for part in self._parts(model, x):
                 if len(left) == 0:
                     break
@@ -52,12 +54,21 @@ class AutoAttack:
         return best
 
     def describe(self):
-        """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
-        return {"attack": "autoattack", **vars(self), "loss": "autoattack"}
+        """Settings as a JSON-able dict, for the keys of kept answers."""
+        found = {"attack": "autoattack" if self.steps else "square", **vars(self), "loss": "autoattack"}
+        return {name: value for name, value in found.items() if name != "steps" or self.steps}
 
     def _parts(self, model, x):
         import torchattacks
-        square, shared = self._square(model, x)
+        if x.ndim != 4:
+            raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
+        shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
+        # Its first square, 0.8 of the pixels, must fit into an image that is none itself.
+        side, pixels = min(x.shape[2:]), x[0, 0].numel()
+        largest = 0.8 if side**2 == pixels else min(0.8, (side - 1) ** 2 / pixels)
+        square = torchattacks.Square(model, n_queries=self.queries, p_init=largest, **shared)
+        if not self.steps:
+            return [square]
         with torch.no_grad():
             classes = model(x[:1]).shape[1]
         if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
@@ -69,44 +80,11 @@ class AutoAttack:
                 torchattacks.FAB(model, multi_targeted=True, **targets, **shared),
                 square]
 
-    def _square(self, model, x):
-        """Square, and the settings that it shares with the other parts."""
-        import torchattacks
-        if x.ndim != 4:
-            raise ValueError(f"AutoAttack takes images (N, channels, height, width), not {tuple(x.shape)}")
-        shared = {"norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.eps, "seed": self.seed, "n_restarts": 1}
-        # Its first square, 0.8 of the pixels, must fit into an image that is none itself.
-        side, pixels = min(x.shape[2:]), x[0, 0].numel()
-        largest = 0.8 if side**2 == pixels else min(0.8, (side - 1) ** 2 / pixels)
-        return torchattacks.Square(model, n_queries=self.queries, p_init=largest, **shared), shared
-
     def _inside(self, found, x):
         """The image itself where rounding, or FAB, which looks for the nearest error, left the ball."""
         length = (found - x).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
         inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
         return torch.where(inside, found, x).clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class Square(AutoAttack):
-    """The last part of AutoAttack alone, which sees no gradient (Andriushchenko et al. 2020); has no `steps`."""
-
-    def describe(self):
-        return {name: value for name, value in super().describe().items() if name != "steps"} | {"attack": "square"}
-
-    def _parts(self, model, x):
-        return [self._square(model, x)[0]]
-
-
-@contextmanager
-def _default(dtype):
-    """The float type in which torchattacks makes its tensors."""
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(usual)
 
 
 @torch.no_grad()
