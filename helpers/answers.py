@@ -8,8 +8,6 @@ import hashlib
 import json
 import operator
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +20,6 @@ from helpers.files import write_atomic
 EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
 _NOT_HASHED = ("batch_size", "error", "seconds", "source", "torch", "zero_gradients")
 _scalar = operator.methodcaller("item")  # of NumPy and torch, whose numbers JSON does not know
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,15 +51,14 @@ class Evaluation:
     def __post_init__(self):
         if self.num_classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, num_classes is {self.num_classes}.")
-        labels = as_labels(self.labels, num_classes=self.num_classes)
-        for name, answers in (("labels", labels), ("predictions", self.predictions)):
-            answers = as_labels(answers, len(labels), self.num_classes).numpy(force=True).copy()
+        for name in ("labels", "predictions"):
+            answers = as_labels(getattr(self, name), len(self.labels), self.num_classes).numpy(force=True).copy()
             answers.setflags(write=False)  # what was kept is read once, and handed out to all who ask
             object.__setattr__(self, name, answers)
         absent = np.flatnonzero(self.counts.sum(axis=1) == 0)
         if len(absent) and not self.allow_absent:
             some = ", ".join(map(str, absent[:10])) + (f", ... ({len(absent)} in all)" if len(absent) > 10 else "")
-            raise ValueError(f"no image of class {some} among the {len(labels)} evaluated ones, so its row of the "
+            raise ValueError(f"no image of class {some} among the {len(self.labels)} evaluated ones, so its row of the "
                              "confusion matrix is undefined: add images of it, or pass allow_absent=True for NaN.")
 
     @property
@@ -89,13 +85,8 @@ class Evaluation:
 
     @property
     def class_error(self):
-        """(K,) float64: error in % within each true class."""
-        return 100.0 * (1.0 - np.diagonal(self.confusion))
-
-
-def is_described(attack):
-    """Whether an attack (None: none) says all that its answers depend on, so that they may be kept."""
-    return attack is None or (hasattr(attack, "describe") and getattr(attack, "is_described", True))
+        """(..., K) float64: error in % within each true class."""
+        return 100.0 * (1.0 - np.diagonal(self.confusion, axis1=-2, axis2=-1))
 
 
 def fingerprint(tensors):
@@ -112,12 +103,14 @@ def weights_fingerprint(model):
     return fingerprint(model.state_dict().values() if isinstance(model, torch.nn.Module) else [])
 
 
-def find(folder, about, labels):
-    """The answer kept in a run's folder under a description, and the digest of the source that gave it (None: from
-    before there were digests); None if no answer is readable and of these labels.
+def find(folder, about):
+    """The answer kept under a description in the folder of a run, or of an export, whose description may say less.
+
+    And the digest of the source that gave it (None: from before there were digests); (None, None) without an answer.
     """
-    return next(((answer, said.get("source")) for said, answer in _read(_path(folder, about))
-                 if np.array_equal(answer.labels, labels.cpu().numpy())), None)
+    found = _read(_path(folder, about)) if "weights" in about else [
+        (said, answer) for said, answer in kept(folder) if about.items() <= said.items()]
+    return next(((answer, said.get("source")) for said, answer in found), (None, None))
 
 
 def keep(folder, about, evaluation):
@@ -172,7 +165,7 @@ def _read(path):
     """The (about, Evaluation) pairs of a file, [] where it cannot be read; unchanged, it is read only once."""
     try:
         return _read_once(path, path.stat().st_mtime_ns, path.stat().st_size)
-    except _UNREADABLE:
+    except Exception:  # a damaged file fails in many ways, and all mean that the answer is computed again
         return []
 
 

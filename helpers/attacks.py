@@ -23,24 +23,8 @@ class ZeroGradientWarning(UserWarning):
     """Some images had no usable gradient (zero, NaN): the attack could not move them, robustness may be overrated."""
 
 
-class AttackCounters:
-    """What attacks met, counted on the device: `images` attacked (each restart counts), those without a gradient."""
-
-    def __init__(self):
-        self.images, self._zero = 0, 0
-
-    def add(self, zero):
-        self.images += len(zero)
-        self._zero = self._zero + zero.sum()
-
-    @property
-    def zero_gradient_rows(self):
-        """Images whose gradient was zero, or not finite, in at least one step; reading it makes a GPU wait."""
-        return int(self._zero)
-
-
 def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="linf", random_start=True,
-        restarts=1, generator=None, start=None, counters=None, check=True):
+        restarts=1, generator=None, start=None, stuck=None, check=True):
     """Adversarial images by projected gradient ascent: ``argmax loss(model(x'), y)`` over ``||x' - x|| <= eps``.
 
     Each step moves by `step_size` along the sign of the gradient (L-inf) or the gradient of unit length (L2), then
@@ -58,8 +42,9 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
     restarts : int >= 1; each image keeps the one that reached the largest loss
     generator : torch.Generator on the device of `x`, optional: source of the random starts
     start : Tensor like x, inside the ball, optional: where to start instead, see `sample_start`
-    counters : AttackCounters, optional; without one, zero gradients are reported by a `ZeroGradientWarning`
-    check : bool, validate the values of x (which reads them back from a GPU); training turns this off
+    stuck : list, optional: gets, of each restart, the number of images whose gradient was zero or not finite in some
+        step, a tensor; without it a `ZeroGradientWarning` tells
+    check : bool, whether to look at values: those of x, those numbers; training does not, a GPU would wait
 
     Raises ValueError for images outside [0, 1] or of integer type, labels that do not fit, eps < 0, an unknown norm.
     """
@@ -71,7 +56,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         return x.detach().clone()
     if not x.is_cuda:
         keep_freed_memory()
-    counts = AttackCounters() if counters is None else counters
+    told = [] if stuck is None else stuck
     # A caller who only evaluates may have switched gradients off, or forbidden them.
     with torch.inference_mode(False), torch.enable_grad(), frozen(model) as network:
         x = x.clone() if x.is_inference() else x.detach()
@@ -79,19 +64,18 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
         given, x = x, in_format_of(model, x)
         best, highest = x, -math.inf
         for _ in range(restarts):
-            if start is None:
-                found = in_format_of(model, sample_start(given, eps, norm, generator)) if random_start else x.clone()
-            else:
-                found = in_format_of(model, start.clone())
-            found = _ascend(network, found, x, y, loss, eps, step_size, steps, norm, counts)
+            found = start.clone() if start is not None else (
+                sample_start(given, eps, norm, generator) if random_start else given.clone())
+            found, zero = _ascend(network, in_format_of(model, found), x, y, loss, eps, step_size, steps, norm)
+            told.append(zero.sum())
             if restarts > 1:
                 with torch.no_grad():
                     value = loss(model(found), y)
                 better = value > highest
                 found, highest = torch.where(_rows(better, x), found, best), torch.where(better, value, highest)
             best = found
-    if counters is None:
-        tell_zero_gradients(counts.zero_gradient_rows, counts.images)
+    if stuck is None and check:
+        tell_zero_gradients(int(sum(told)), restarts * len(x))
     return best if x is given else torch.empty_like(given).copy_(best)
 
 
@@ -112,8 +96,8 @@ def in_format_of(model, x):
     return x
 
 
-def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counters):
-    """The inner loop of Eq. (2) and (6), in place on `adversarial`."""
+def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm):
+    """The inner loop of Eq. (2) and (6), in place on `adversarial`; returns it, and whose gradient was of no use."""
     zero = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     if norm == "linf":
         # The ball and the pixel range are both boxes: their intersection is one clamp, computed once.
@@ -134,8 +118,7 @@ def _ascend(model, adversarial, x, y, loss, eps, step_size, steps, norm, counter
             adversarial.addcmul_(gradient, _rows(step_size / gradient.flatten(1).norm(dim=1).clamp_min(1), x)).sub_(x)
             length = adversarial.flatten(1).norm(dim=1)
             adversarial.mul_(_rows((eps / length.clamp_min(1e-30)).clamp_max(1), x)).add_(x).clamp_(0, 1)
-    counters.add(zero)
-    return adversarial
+    return adversarial, zero
 
 
 def sample_start(x, eps, norm, generator=None):
@@ -155,30 +138,36 @@ def _rows(values, like):
 
 
 @contextmanager
-def frozen(model, mode="eval"):
-    """Freeze a model for the length of a block, in `mode` ("eval", "train"), and put everything back afterwards.
+def in_eval_mode(model):
+    """Put a model in eval mode for the length of a block; what is no nn.Module has none."""
+    modes = [(module, module.training) for module in model.modules()] if isinstance(model, nn.Module) else []
+    try:
+        if modes:
+            model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def frozen(model):
+    """Freeze a model in eval mode for the length of a block, and put everything back afterwards.
 
     Without weight gradients an attack step costs a third less. The block gets the model, `prepared` for many calls.
     """
     if not isinstance(model, nn.Module):
         yield model
         return
-    modes = [(module, module.training) for module in model.modules()]
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    saved = [(buffer, buffer.clone()) for buffer in model.buffers()] if mode == "train" else []
-    model.train(mode == "train")
-    for parameter in learned:
-        parameter.requires_grad_(False)
     try:
-        yield prepared(model)
+        with in_eval_mode(model):
+            for parameter in learned:
+                parameter.requires_grad_(False)
+            yield prepared(model)
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for buffer, value in saved:
-                buffer.copy_(value)
 
 
 @dataclass(frozen=True)
@@ -204,9 +193,9 @@ class PGD:
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f'precision = {self.precision!r}: choose "float32" or "bf16"')
 
-    def __call__(self, model, x, y, counters=None):
+    def __call__(self, model, x, y, stuck=None):
         generator = torch.Generator(device=x.device).manual_seed(int(self.seed))
-        attack = partial(pgd, model, x, y, generator=generator, counters=counters, **self._settings())
+        attack = partial(pgd, model, x, y, generator=generator, stuck=stuck, **self._settings())
         if self.precision == "float32":
             return attack(self.loss)
         with torch.autocast(x.device.type, torch.bfloat16):
@@ -217,15 +206,11 @@ class PGD:
         return {"eps": self.eps, "steps": self.steps, "step_size": step_size, "norm": self.norm,
                 "random_start": self.random_start, "restarts": self.restarts}
 
-    @property
-    def is_described(self):
-        """Whether `describe` says all; an attack with a loss of the caller's own is evaluated afresh each time."""
-        return losses.is_named(self.loss)
-
     def describe(self):
-        """Settings as a JSON-able dict, for reports and for the names of cached evaluations."""
+        """Settings as a JSON-able dict, for the keys of kept answers; None with a loss of the caller's own."""
+        loss = losses.describe(self.loss)
         precision = {} if self.precision == "float32" else {"precision": self.precision}  # older answers lack it
-        return {"attack": "pgd", **self._settings(), "seed": self.seed, **losses.name_of(self.loss), **precision}
+        return loss and {"attack": "pgd", **self._settings(), "seed": self.seed, **loss, **precision}
 
 
 def default_step_size(eps, steps):
@@ -246,7 +231,5 @@ def validate(x, y, eps, norm, check=True):
     if not x.is_floating_point():
         raise ValueError(f"images of type {x.dtype} cannot be perturbed: convert them to float in [0, 1] "
                          "(helpers.data.to_float)")
-    if len(y) != len(x):
-        raise ValueError(f"{len(x)} images but {len(y)} labels: give one label an image")
     if check and len(x):
         as_images(x)

@@ -1,4 +1,4 @@
-"""What every module says in the same words about images, labels, confusions and costs that it cannot use."""
+"""What every module says in the same words about images, labels, logits and costs that it cannot use."""
 import numpy as np
 import torch
 
@@ -16,8 +16,21 @@ def as_images(images):
     return images
 
 
-def as_labels(labels, num_images=None, num_classes=None):
-    """`labels` as an (N,) int64 tensor; a ValueError unless integers, N >= 1 of them, in 0..K-1 where K is known."""
+def as_logits(logits):
+    """`logits`, an (N, K) tensor with K >= 2, as they are; else a ValueError."""
+    if not torch.is_tensor(logits):
+        raise ValueError(f"the model must return logits (N, K), not a {type(logits).__name__}: wrap it, as in "
+                         "lambda x: model(x)[0]")
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"the model must return logits (N, K), K >= 2 classes, not the shape {tuple(logits.shape)}.")
+    return logits
+
+
+def as_labels(labels, num_images=None, num_classes=None, values=True):
+    """`labels` as an (N,) int64 tensor; a ValueError unless integers, N >= 1 of them, in 0..K-1 where K is known.
+
+    Without `values` these are not looked at.
+    """
     labels = torch.as_tensor(labels.copy() if isinstance(labels, np.ndarray) else labels)  # some are read-only
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise ValueError(f"labels have type {labels.dtype}; pass integer class indices 0..K-1.")
@@ -26,19 +39,10 @@ def as_labels(labels, num_images=None, num_classes=None):
     if num_images not in (None, len(labels)):
         raise ValueError(f"there are {num_images} images but {len(labels)} labels; pass one for each image.")
     labels = labels.long()
-    if labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes):
+    if values and (labels.min() < 0 or (num_classes is not None and labels.max() >= num_classes)):
         top = "K-1" if num_classes is None else num_classes - 1
         raise ValueError(f"labels must lie in 0..{top}, found values from {labels.min()} to {labels.max()}.")
     return labels
-
-
-def as_confusion(confusion):
-    """Row-normalised confusions, (K, K) or (S, K, K), of an array or of anything with `.confusion`."""
-    matrix = as_matrix(getattr(confusion, "confusion", confusion), "confusion matrix")
-    if matrix.min() < 0 or not np.allclose(matrix.sum(axis=-1), 1.0, atol=1e-6):
-        raise ValueError("the confusion matrix must be row-normalised (entries >= 0, rows that sum to 1): divide "
-                         "counts by their row sum.")
-    return matrix
 
 
 def as_cost(cost, num_classes, classes=None):

@@ -4,7 +4,6 @@
 """
 import time
 import warnings
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,8 @@ import torch
 from helpers import answers
 from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
-from helpers.attacks import PGD, AttackCounters, in_format_of, tell_zero_gradients
-from helpers.checks import as_confusion, as_cost, as_images, as_labels
+from helpers.attacks import PGD, in_eval_mode, in_format_of, tell_zero_gradients
+from helpers.checks import as_cost, as_images, as_labels, as_logits, as_matrix
 from helpers.provenance import OtherSourceWarning, same_source, source_digest
 
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
@@ -40,16 +39,15 @@ def evaluate(model, images, labels, attack=None, *, batch_size=None, allow_absen
         For an empty set, images outside [0, 1] or of an integer type other than uint8, labels outside 0..K-1, a class
         without any image, an attack that leaves [0, 1], and logits that are not finite.
     """
-    images = as_images(images)
     # One image first, and the labels as answers: bad labels and an absent class are found before the attack starts.
     num_classes = predict_logits(model, images[:1]).shape[1]
     labels = as_labels(labels, len(images), num_classes)
     Evaluation(labels, labels, num_classes, allow_absent=allow_absent)
-    start, counters, counts = time.perf_counter(), AttackCounters(), isinstance(attack, PGD)
-    attack = partial(attack, counters=counters) if counts else attack
+    start, counts, stuck = time.perf_counter(), isinstance(attack, PGD), []
+    attack = partial(attack, stuck=stuck) if counts else attack
     predictions = predict_logits(model, images, labels, attack, batch_size=batch_size).argmax(dim=1)
     return _told(Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent,
-                            counters.zero_gradient_rows if counts else None))
+                            int(sum(stuck)) if counts else None))
 
 
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
@@ -63,35 +61,33 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     Parameters and errors as `evaluate`, but for:
     run : Run, with .model, .dataset (x_test, y_test), .validation (images, labels) and .folder; where
         .model is None, an exported run without weights, a ValueError says so if this answer was not exported
-    attack : its `describe()` must return a dict of plain JSON types; without that method, or with an `is_described`
-        that is false (PGD on a loss of your own), nothing is kept
+    attack : its `describe()` must return a dict of plain JSON types; without that method, or where it returns None (PGD
+        on a loss of your own), nothing is kept
     split : "test" or "validation"
     limit : int, evaluate a fixed class-stratified subset of this many images
     """
     if split not in ("test", "validation"):
         raise ValueError(f'split must be "test" or "validation", got {split!r}.')
     classes = getattr(getattr(run, "dataset", None), "classes", None)
-    is_kept, made_by = answers.is_described(attack), (run.model, attack, getattr(attack, "loss", None))
-    about = {"version": EVALUATION_VERSION, "attack": attack.describe() if is_kept and attack is not None else None,
-             "split": split, "limit": limit}
-    if run.model is None:
-        for exported, found in answers.kept(run.folder) if is_kept else []:
-            if about.items() <= exported.items():
-                if not same_source(exported.get("source"), "evaluation", *made_by):
-                    warnings.warn(f"{Path(run.folder).name}: its answers were given by other code than today's, and "
-                                  "without weights it cannot be asked again", OtherSourceWarning, stacklevel=2)
-                return _told(found, classes)
-        asked = about if is_kept else "an attack without description"
-        raise ValueError(f"{Path(run.folder).name} was exported without weights, and its answers.npz holds no answer "
-                         f"to {asked}: train the run, or ask for what its confusions.json lists.")
-    images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
-    chosen = torch.from_numpy(stratified_subset(labels, limit))
-    images, labels = torch.as_tensor(images)[chosen], torch.as_tensor(labels)[chosen]
-    if is_kept:
+    description = attack.describe() if hasattr(attack, "describe") else None
+    is_kept, made_by = attack is None or description is not None, (run.model, attack, getattr(attack, "loss", None))
+    about = {"version": EVALUATION_VERSION, "attack": description, "split": split, "limit": limit}
+    if run.model is not None:
+        images, labels = (run.dataset.x_test, run.dataset.y_test) if split == "test" else run.validation
+        chosen = torch.from_numpy(stratified_subset(labels, limit))
+        images, labels = torch.as_tensor(images)[chosen], torch.as_tensor(labels)[chosen]
         about |= {"images": answers.fingerprint([images, labels]), "weights": answers.weights_fingerprint(run.model)}
-        found, source = answers.find(run.folder, about, labels) or (None, None)
-        if found and same_source(source, "evaluation", *made_by):
-            return _told(found, classes)
+    found, source = answers.find(run.folder, about) if is_kept else (None, None)
+    name, valid = Path(run.folder).name, found and same_source(source, "evaluation", *made_by)
+    if run.model is None and not found:
+        asked = about if is_kept else "an attack without description"
+        raise ValueError(f"{name} was exported without weights, and its answers.npz holds no answer to {asked}: train "
+                         "the run, or ask for what its confusions.json lists.")
+    if run.model is None and not valid:
+        warnings.warn(f"{name}: its answers were given by other code than today's, and without weights it cannot be "
+                      "asked again", OtherSourceWarning, stacklevel=2)
+    if run.model is None or valid:
+        return _told(found, classes)
     size = _batch_size(run.model, images, attack, batch_size)
     found = evaluate(run.model, images, labels, attack, batch_size=size, allow_absent=allow_absent)
     if is_kept:
@@ -112,9 +108,9 @@ def predict_logits(model, images, labels=None, attack=None, *, batch_size=None):
     if attack is not None and labels is None:
         raise ValueError("an attack needs the labels; pass labels as well.")
     labels = None if labels is None else as_labels(labels, len(images))
-    logits = _forward(model, model, images, labels, attack, batch_size)
-    if logits.ndim != 2 or len(logits) != len(images) or logits.shape[1] < 2:
-        raise ValueError("the model must return logits (N, K), K >= 2, and an attack images like its own; got logits "
+    logits = _forward(lambda x: as_logits(model(x)), model, images, labels, attack, batch_size)
+    if len(logits) != len(images):
+        raise ValueError("the model must return logits (N, K), and an attack images like its own; got logits "
                          f"{tuple(logits.shape)} for N = {len(images)}.")
     if not torch.isfinite(logits).all():
         row = (~torch.isfinite(logits)).any(dim=1).nonzero()[0].item()
@@ -167,17 +163,19 @@ def weighted_score(cost, confusion):
         DataFrame, an answer of `evaluate_run`), they are matched by name
     """
     cost, confusion = _by_class(cost, confusion)
-    score = (cost / cost.max() * confusion).sum(axis=(-2, -1))
-    return score if score.ndim else float(score)
+    return (cost / cost.max() * confusion).sum(axis=(-2, -1))
 
 
 def _by_class(cost, confusion):
-    """The values of both, by the names of the classes where both have some."""
+    """The values of both, (K, K) and (K, K) or (S, K, K), by the names of the classes where both have some."""
     classes = getattr(confusion, "classes", None)
     if hasattr(confusion, "columns") and hasattr(cost, "classes"):
         classes = [str(name) for name in confusion.index]
         confusion = confusion.set_axis(confusion.columns.map(str), axis=1).reindex(columns=classes)
-    confusion = as_confusion(confusion)
+    confusion = as_matrix(getattr(confusion, "confusion", confusion), "confusion matrix")
+    if confusion.min() < 0 or not np.allclose(confusion.sum(axis=-1), 1.0, atol=1e-6):
+        raise ValueError("the confusion matrix must be row-normalised (entries >= 0, rows that sum to 1): divide "
+                         "counts by their row sum.")
     return as_cost(cost, confusion.shape[-1], classes), confusion
 
 
@@ -188,10 +186,8 @@ def mean_error_cost(cost, confusion):
     and result are those of `weighted_score`; NaN where there is no error.
     """
     cost, confusion = _by_class(cost, confusion)
-    score = np.asarray(weighted_score(cost, confusion))
-    errors = np.asarray(weighted_score(1.0 - np.eye(len(cost)), confusion))
-    share = np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)
-    return share if share.ndim else float(share)
+    score, errors = (np.asarray(weighted_score(one, confusion)) for one in (cost, 1.0 - np.eye(len(cost))))
+    return np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)[()]
 
 
 class CostSensitive(torch.nn.Module):
@@ -236,19 +232,6 @@ def _batch_size(model, images, attack, batch_size):
     return batch_size
 
 
-@contextmanager
-def _eval_mode(model):
-    """Put a model in eval mode for the length of a block; not frozen, which is for an attack to decide."""
-    modes = [(module, module.training) for module in model.modules()] if isinstance(model, torch.nn.Module) else []
-    try:
-        if modes:
-            model.eval()
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def _forward(function, model, images, labels=None, attack=None, batch_size=None):
     """function(x) of all batches, on the CPU: eval mode, full precision, no gradients."""
     keep_freed_memory()
@@ -256,7 +239,7 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
     device, dtype = _placement(model, images)
     # cuDNN would otherwise round the factors of a convolution to 10 bits on recent GPUs.
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
-    with _eval_mode(model), torch.autocast(device.type, enabled=False), exact:
+    with in_eval_mode(model), torch.autocast(device.type, enabled=False), exact:
         for start in range(0, len(images), size):
             x = images[start : start + size].to(device)
             x = x.to(dtype) / 255 if x.dtype == torch.uint8 else x.to(dtype)
@@ -266,9 +249,5 @@ def _forward(function, model, images, labels=None, attack=None, batch_size=None)
                 if not (x.min() >= -1e-6 and x.max() <= 1 + 1e-6):
                     raise ValueError("the attack returned pixels outside [0, 1]; clamp them to that range.")
             with torch.inference_mode():
-                answer = function(in_format_of(model, x))
-            if not torch.is_tensor(answer):
-                raise ValueError(f"the model must return logits (N, K), not a {type(answer).__name__}: wrap it, as in "
-                                 "lambda x: model(x)[0]")
-            outputs.append(answer.float().cpu())
+                outputs.append(function(in_format_of(model, x)).float().cpu())
     return torch.cat(outputs)  # outside inference mode: a tensor made inside would refuse autograd later on

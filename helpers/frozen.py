@@ -28,10 +28,11 @@ class FrozenWideResNet:
 
     def __init__(self, model):
         with torch.no_grad():
-            self.model, self.last, self.blocks = model, _columns(model.bn), []
+            self.model, self.last, self.blocks = model, affine(model.bn), []
             for block in model.blocks:
                 scale, shift = affine(block.bn2)
-                self.blocks.append((block, *_columns(block.bn1), block.conv1.weight * scale.view(-1, 1, 1, 1), shift))
+                weight = block.conv1.weight * scale.view(-1, 1, 1, 1)
+                self.blocks.append((block, *affine(block.bn1), weight, shift.flatten()))
 
     def __call__(self, x):
         stem = self.model.stem
@@ -70,11 +71,6 @@ class _Forward(torch.autograd.Function):
             inner = _relu_backward(inner, a).mul_(scale)
             g = inner if block.shortcut is not None else g.add_(inner)
         return _conv_backward(g, ctx.x, model.stem).mul_(model.normalize.inv_std), None
-
-
-def _columns(bn):
-    """Scale and shift of a BatchNorm layer, (1, C, 1, 1)."""
-    return [values.view(1, -1, 1, 1) for values in affine(bn)]
 
 
 def _relu_backward(gradient, output):

@@ -50,9 +50,6 @@ class Interval:
     def __mul__(self, factor):
         return Interval(self.value * factor, *sorted((self.low * factor, self.high * factor)))
 
-    def __truediv__(self, divisor):
-        return self * (1 / divisor)
-
     def __sub__(self, other):
         return self + -1 * other
 
@@ -70,10 +67,7 @@ class Resample:
     shares: np.ndarray  # (K,) float64: share of the images that belong to each class, the same in every resample
     classes: tuple | None = None  # K names, where the Evaluation has them
 
-    @property
-    def class_error(self):
-        """(S, K) float64: error in % within each true class."""
-        return 100.0 * (1.0 - np.diagonal(self.confusion, axis1=1, axis2=2))
+    class_error = Evaluation.class_error  # (S, K)
 
     @property
     def error(self):
@@ -91,16 +85,13 @@ def bootstrap(statistic, *models, samples=1000, seed=0, confidence=0.95, method=
         ``lambda wpgd, pgd: weighted_score(cost, wpgd) - weighted_score(cost, pgd)``, say
     models : Evaluation, or list of Evaluations, one a seed: the first of each list belong together, then the second,
         ..., and the result is the `hull` of the seeds' intervals, NaN where a model has no seed, []
-    samples, seed, confidence : see `resampled` and `percentiles`; method : "percentile", or "basic" as that function
+    samples, seed : as of `resampled`; confidence, method : as of `from_draws`
     """
-    if method not in ("percentile", "basic"):
-        raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
     found = []
     # A rest of 1e-16, left of two equal sums that were added up in another order, becomes 0.
     for evaluations in zip(*([model] if isinstance(model, Evaluation) else model for model in models)):
         numbers = float(statistic(*evaluations)), resampled(statistic, *evaluations, samples=samples, seed=seed)
-        value, drawn = (np.where(np.abs(one) < 1e-12, 0.0, one) for one in numbers)
-        found.append(basic(value, drawn, confidence) if method == "basic" else (value, *percentiles(drawn, confidence)))
+        found.append(from_draws(*(np.where(np.abs(one) < 1e-12, 0.0, one) for one in numbers), confidence, method))
     return hull(found)
 
 
@@ -147,24 +138,22 @@ def _draw(evaluations, samples, rng):
     return list(zip(*draws))
 
 
-def percentiles(values, confidence=0.95):
-    """The central percentile interval (low, high) of the finite values; NaNs if there are none."""
-    values = np.asarray(values, dtype=np.float64)
-    values = values[np.isfinite(values)]
-    tail = 50 * (1 - confidence)
-    return tuple(np.percentile(values, [tail, 100 - tail]).tolist()) if len(values) else (math.nan, math.nan)
+def from_draws(value, values, confidence=0.95, method="percentile"):
+    """The Interval of a `value` from `values` that were drawn for it: the finite ones; without any it has no ends.
 
-
-def basic(value, values, confidence=0.95):
-    """The basic bootstrap Interval: the percentiles of `values`, mirrored at the `value` of the data.
-
-    Where resampling shifts a statistic, as noise does an absolute value, percentiles shift once more. Mirrored they
-    undo it (Davison and Hinkley 1997, Sec. 2.4); the interval is widened to hold the value.
+    "percentile": the central ones. "basic": these mirrored at the value. Where resampling shifts a statistic, as noise
+    does an absolute value, percentiles shift once more; mirrored they undo it (Davison and Hinkley 1997, Sec. 2.4), and
+    the interval is widened to hold the value.
     """
-    low, high = percentiles(values, confidence)
-    if not np.isfinite([value, low]).all():
+    if method not in ("percentile", "basic"):
+        raise ValueError(f'method must be "percentile" or "basic", got {method!r}.')
+    values, tail = np.asarray(values, dtype=np.float64), 50 * (1 - confidence)
+    values = values[np.isfinite(values)]
+    if not len(values) or (method == "basic" and not np.isfinite(value)):
         return Interval(value)
-    return Interval(value, min(2 * value - high, value), max(2 * value - low, value))
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return Interval(value, *((low, high) if method == "percentile" else (
+        min(2 * value - high, value), max(2 * value - low, value))))
 
 
 def hull(intervals):
@@ -192,12 +181,6 @@ def over_seeds(values, confidence=0.95):
     return Interval(mean, mean - half, mean + half)
 
 
-def wider(first, second):
-    """The value of `first` with the lowest and highest of both intervals' ends, those that there are."""
-    ends = [end for one in (first, second) for end in (one.low, one.high) if not math.isnan(end)]
-    return Interval(first.value, min(ends), max(ends)) if ends else first
-
-
 def tau(values):
     """Kendall's tau of M values, or of M arrays (S,), with their order: 1 if each is above all before it.
 
@@ -222,8 +205,7 @@ def rho(gap, cost, diagonal=False):
     gap, gap_norm = _centred(as_matrix(gap, "accuracy gap"), diagonal)
     cost, cost_norm = _centred(as_cost(cost, gap.shape[-1]), diagonal)
     product, norm = gap.reshape(*gap.shape[:-2], -1) @ cost.ravel(), gap_norm * cost_norm
-    found = np.divide(product, norm, out=np.full(norm.shape, np.nan), where=norm > 0)
-    return found if found.ndim else float(found)
+    return np.divide(product, norm, out=np.full(norm.shape, np.nan), where=norm > 0)[()]
 
 
 def _centred(matrix, diagonal):
@@ -244,14 +226,12 @@ def mantel(gap, cost, permutations=9999, seed=0, diagonal=False):
     observed, size, rng = rho(gap, cost, diagonal), len(gap), np.random.default_rng(seed)
     if math.isnan(observed):
         return math.nan
-    gap, gap_norm = _centred(np.asarray(gap, dtype=np.float64), diagonal)
-    cost, cost_norm = _centred(as_cost(cost, size), diagonal)
     count, chunk = 0, max(1, 2_000_000 // size**2)
     for start in range(0, permutations, chunk):
         order = rng.permuted(np.tile(np.arange(size), (min(chunk, permutations - start), 1)), axis=1)
-        products = gap[order[:, :, None], order[:, None, :]].reshape(len(order), -1) @ cost.ravel()
+        permuted = rho(np.asarray(gap)[order[:, :, None], order[:, None, :]], cost, diagonal)
         # Permutations that leave the matrix unchanged give rho up to rounding and must count.
-        count += int((products / (gap_norm * cost_norm) <= observed + 1e-10).sum())
+        count += int((permuted <= observed + 1e-10).sum())
     return (count + 1) / (permutations + 1)
 
 

@@ -8,6 +8,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from helpers.checks import as_labels, as_logits
+
 
 def cross_entropy(logits, labels):
     """Cross entropy of each sample, in nats (Eq. 1).
@@ -53,7 +55,7 @@ class WassersteinLoss:
         if not (0 <= p < math.inf and lam > 0):
             raise ValueError(f"p = {p}, lam = {lam}: give a finite p >= 0 (the paper uses 1, 2.5, 10) and lam > 0 (inf "
                              "switches the entropy off)")
-        if not torch.is_tensor(cost) and not hasattr(cost, "digest"):
+        if not (torch.is_tensor(cost) or hasattr(cost, "digest")):
             raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
                              "tensor such as torch.as_tensor(values)")
         if torch.is_tensor(cost) and cost.requires_grad:
@@ -62,10 +64,10 @@ class WassersteinLoss:
         self.cost, self.p, self.lam = cost, float(p), float(lam)
         # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing; a `CostMatrix` knows.
         self._exact = torch.where(cost == 0, 0, cost ** self.p) if torch.is_tensor(cost) else cost ** self.p
+        self._power = self._exact
         if not self._exact.isfinite().all():
             raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
                              "costs >= 0 (a negative one has no fractional power)")
-        self._power = self._exact
 
     def __call__(self, logits, labels):
         check(logits, labels)
@@ -80,7 +82,8 @@ class WassersteinLoss:
 
     def describe(self):
         """Settings as a JSON-able dict, for the names of runs and cached evaluations."""
-        digest = _digest(self.cost) if torch.is_tensor(self.cost) else self.cost.digest
+        digest = getattr(self.cost, "digest", None) or hashlib.sha256(
+            self.cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
         lam = self.lam if math.isfinite(self.lam) else "inf"
         return {"loss": "wasserstein", "p": self.p, "lam": lam, "cost": digest}
 
@@ -130,68 +133,18 @@ def margin_loss(logits, labels):
     return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - right[:, 0]
 
 
-class HierarchicalLoss:
-    """Cross entropy over the true class and those that cost at least `level`: a callable ``(logits, labels) -> (N,)``.
+def describe(loss):
+    """Settings of a loss as a JSON-able dict, for the keys of kept answers.
 
-    An attacker that only wants dear mistakes, with the gradients of the cross entropy and without a lambda: "GHA" of
-    "AdvSeverity" (arXiv:2108.11785), with a cost matrix for the heights of a tree.
-
-    Parameters
-    ----------
-    cost : CostMatrix, or Tensor of shape (K, K), row y the true class
-    level : float > 0, in the units of the cost; a class whose costs all lie below it keeps its dearest ones
+    None for a function of a reader's own, whose name stays when its body changes: answers to it are not kept.
     """
-
-    def __init__(self, cost, level):
-        if not level > 0:
-            raise ValueError(f"level = {level}: give a cost > 0; from there on, mistakes are what the attack wants")
-        values = cost if torch.is_tensor(cost) else torch.tensor(cost.values)
-        self.near = values < values.amax(dim=1, keepdim=True).clamp(max=level)
-        self.near.fill_diagonal_(False)
-        self.level, self.digest = float(level), getattr(cost, "digest", None) or _digest(values)
-
-    def __call__(self, logits, labels):
-        check(logits, labels)
-        if self.near.shape != (logits.shape[1],) * 2:
-            raise ValueError(f"the cost has the shape {tuple(self.near.shape)}, the logits have {logits.shape[1]} "
-                             "classes: it must have a row and a column for each class of this data set")
-        self.near = self.near.to(logits.device)
-        return cross_entropy(logits.masked_fill(self.near[labels], -torch.inf), labels)
-
-    def describe(self):
-        """Settings as a JSON-able dict, for the names of cached evaluations."""
-        return {"loss": "hierarchical", "level": self.level, "cost": self.digest}
-
-
-def name_of(loss):
-    """A description of a loss: its ``describe()`` or its name."""
-    return loss.describe() if hasattr(loss, "describe") else {"loss": getattr(loss, "__name__", repr(loss))}
-
-
-def is_named(loss):
-    """Whether `name_of` says all about a loss: of a reader's own function the name stays when its body changes."""
-    return hasattr(loss, "describe") or loss in (cross_entropy, margin_loss)
-
-
-def _digest(cost):
-    return hashlib.sha256(cost.cpu().double().numpy().tobytes()).hexdigest()[:12]
+    if loss in (cross_entropy, margin_loss):
+        return {"loss": loss.__name__}
+    return loss.describe() if hasattr(loss, "describe") else None
 
 
 def check(logits, labels):
     """Refuse, with a ValueError, what would otherwise fail later or, worse, broadcast."""
-    if torch.compiler.is_compiling():
-        return
-    if not torch.is_tensor(logits):
-        raise ValueError(f"the model must return logits (N, K), not a {type(logits).__name__}: wrap it, as in "
-                         "lambda x: model(x)[0]")
-    if logits.ndim != 2 or logits.shape[1] < 2:
-        raise ValueError(f"logits have shape {tuple(logits.shape)}: expected (N, K) with K >= 2 classes")
-    if labels.shape != logits.shape[:1] or labels.dtype not in (torch.int64, torch.int32):
-        raise ValueError(f"labels have shape {tuple(labels.shape)} and type {labels.dtype}: expected "
-                         f"{logits.shape[0]} integers, one a row of the logits")
-    # Reading values back from a GPU would stall every step of an attack; there CUDA's own assertion answers.
-    if labels.device.type == "cpu" and len(labels):
-        low, high = map(int, labels.aminmax())
-        if low < 0 or high >= logits.shape[1]:
-            raise ValueError(f"labels run from {low} to {high}, the logits have {logits.shape[1]} classes: labels must "
-                             f"lie in 0..{logits.shape[1] - 1}")
+    if not torch.compiler.is_compiling():
+        # Reading values back from a GPU would stall every step of an attack; there CUDA's own assertion answers.
+        as_labels(labels, len(as_logits(logits)), logits.shape[1], values=labels.is_cpu)

@@ -52,7 +52,8 @@ class Block(nn.Module):
             # In a frozen network the normalisation goes into the weights of the convolution: in float32, since autocast
             # rounds to bfloat16 only their product.
             scale, shift = affine(self.bn2)
-            h = torch.relu_(F.conv2d(h, conv.weight * scale.view(-1, 1, 1, 1), shift, conv.stride, conv.padding))
+            weight = conv.weight * scale.view(-1, 1, 1, 1)
+            h = torch.relu_(F.conv2d(h, weight, shift.flatten(), conv.stride, conv.padding))
         else:
             h = normalized(self.bn2, conv(h))
         h = self.conv2(h)
@@ -66,7 +67,7 @@ def normalized(bn, x):
         # In place: no gradient needs what batch normalisation returned, and memory is what the CPU waits for.
         return torch.relu_(h) if plain(bn, nn.BatchNorm2d) else torch.relu(h)
     scale, shift = affine(bn)
-    return torch.relu_(torch.addcmul(shift.view(1, -1, 1, 1), x, scale.view(1, -1, 1, 1)))
+    return torch.relu_(torch.addcmul(shift, x, scale))
 
 
 def fixed(bn, x, dtypes=(torch.float32,)):
@@ -87,9 +88,9 @@ def plain(module, kind):
 
 
 def affine(bn):
-    """Scale and shift, each of shape (C,), that a BatchNorm layer applies in eval mode."""
+    """Scale and shift, each of shape (1, C, 1, 1), that a BatchNorm layer applies in eval mode."""
     scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
-    return scale, bn.bias - bn.running_mean * scale
+    return [values.view(1, -1, 1, 1) for values in (scale, bn.bias - bn.running_mean * scale)]
 
 
 class WideResNet(nn.Module):

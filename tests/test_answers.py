@@ -134,7 +134,7 @@ def test_a_loss_of_the_readers_own_is_attacked_afresh(run):
     first, second = (evaluate_run(run, attacks.PGD(0.9, 3, loss=towards(step))) for step in (1, 3))
     assert not np.array_equal(first.predictions, second.predictions) and not (run.folder / "evaluations").exists()
     for known in (losses.cross_entropy, losses.margin_loss, losses.WassersteinLoss(torch.ones(4, 4) - torch.eye(4))):
-        assert answers.is_described(attacks.PGD(0.1, loss=known))
+        assert attacks.PGD(0.1, loss=known).describe()["loss"]
 
 
 def test_answers_are_found_whatever_batch_size_a_machine_prefers(run):

@@ -186,30 +186,8 @@ def test_labels_of_int32_mean_the_same(loss):
 def test_descriptions_tell_losses_apart():
     cost, other = problem(3)[2], problem(3, seed=9)[2]
     settings = [(cost, 1, 10), (cost, 2, 10), (cost, 1, 5), (cost, 1, math.inf), (other, 1, 10)]
-    names = [str(losses.name_of(losses.WassersteinLoss(*one))) for one in settings]
-    names += [str(losses.name_of(losses.cross_entropy)), str(losses.name_of(losses.margin_loss))]
+    names = [str(losses.describe(losses.WassersteinLoss(*one))) for one in settings]
+    names += [str(losses.describe(losses.cross_entropy)), str(losses.describe(losses.margin_loss))]
     assert len(set(names)) == len(names)
-    assert names[0] == str(losses.name_of(losses.WassersteinLoss(cost.clone(), 1, 10)))
-
-
-def test_hierarchical_loss_is_the_cross_entropy_without_the_near_classes():
-    logits, labels, _ = problem(6, count=20, seed=3)
-    values = torch.tensor([[0, 1, 1, 2, 3, 3], [1, 0, 1, 2, 3, 3], [1, 1, 0, 2, 3, 3], [2, 2, 2, 0, 3, 3],
-                           [3, 3, 3, 3, 0, 1], [1, 1, 1, 1, 0.5, 0]], dtype=torch.float64)
-    for level in (0.5, 2, 3):
-        ours = losses.HierarchicalLoss(values, level)(logits, labels)
-        for value, z, y in zip(ours, logits, labels):
-            # The last class has no mistake that costs more than 1: there the dearest ones stand for it.
-            kept = [k for k in range(6) if k == y or values[y, k] >= min(level, float(values[y].max()))]
-            assert float(value) == pytest.approx(-log_softmax(z[kept].numpy())[kept.index(int(y))], abs=1e-9)
-    lowest = losses.HierarchicalLoss(values, 0.5)(logits, labels)
-    assert torch.equal(lowest, losses.cross_entropy(logits, labels)), "no class is nearer than the nearest"
-
-
-def test_hierarchical_loss_names_itself_and_refuses_what_it_cannot_use():
-    cost = CostMatrix(TOY3, list("abc"))
-    assert losses.HierarchicalLoss(cost, 1).describe() == {"loss": "hierarchical", "level": 1.0, "cost": cost.digest}
-    with pytest.raises(ValueError, match="level = 0"):
-        losses.HierarchicalLoss(cost, 0)
-    with pytest.raises(ValueError, match="the logits have 4"):
-        losses.HierarchicalLoss(cost, 1)(torch.zeros(2, 4), torch.tensor([0, 1]))
+    assert names[0] == str(losses.describe(losses.WassersteinLoss(cost.clone(), 1, 10)))
+    assert losses.describe(lambda logits, labels: logits[:, 0]) is None

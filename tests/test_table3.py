@@ -7,8 +7,11 @@ import nbformat
 import numpy as np
 import pandas
 import pytest
+import torch
+from scipy.special import log_softmax
+from test_notebooks_02_04 import functions
 
-from helpers import attacks, audit, costs, evaluation, training
+from helpers import attacks, audit, costs, evaluation, losses, training
 from helpers.evaluation import Evaluation
 from jobs.evaluate import planned_attacks
 from study import results
@@ -208,6 +211,23 @@ def test_the_ablation_counts_s_with_the_metric_of_its_row_against_pgd_of_the_sam
             assert one[f"change, {name}"].low <= one[f"change, {name}"].value <= one[f"change, {name}"].high
     assert list(found.model) == ["pgd 1", "pgd 1", "wpgd 2.5"]
     assert found.missed[0].value == pytest.approx(found["AE AutoAttack"][0].value - found["AE PGD"][0].value)
+
+
+def test_the_attacker_of_dear_mistakes_has_the_cross_entropy_without_the_near_classes(rng):
+    logits, labels = torch.randn(20, 6, generator=rng, dtype=torch.double), torch.randint(6, (20,), generator=rng)
+    cost = costs.CostMatrix([[0, 1, 1, 2, 3, 3], [1, 0, 1, 2, 3, 3], [1, 1, 0, 2, 3, 3], [2, 2, 2, 0, 3, 3],
+                             [3, 3, 3, 3, 0, 1], [1, 1, 1, 1, 0.5, 0]], list("abcdef"), symmetric=False)
+    dear_only = functions("08").dear_only
+    for level in (0.5, 2, 3):
+        ours = dear_only(cost, level)(logits, labels)
+        for value, z, y in zip(ours, logits, labels):
+            # The last class has no mistake that costs more than 1: there the dearest ones stand for it.
+            kept = [k for k in range(6) if k == y or cost.values[y, k] >= min(level, cost.values[y].max())]
+            assert float(value) == pytest.approx(-log_softmax(z[kept].numpy())[kept.index(int(y))], abs=1e-9)
+    lowest = dear_only(cost, 0.5)(logits, labels)
+    assert torch.equal(lowest, losses.cross_entropy(logits, labels)), "no class is nearer than the nearest"
+    told = {"loss": "hierarchical", "level": 1.0, "cost": cost.digest}
+    assert losses.describe(dear_only(cost, np.float64(1))) == told
 
 
 def test_without_images_nothing_is_audited(tmp_path):

@@ -142,7 +142,7 @@ class Trainer:
             loss = losses.WassersteinLoss(self.run.cost, config.p, config.lam)
         return partial(attacks.pgd, loss=lambda logits, labels: loss(logits.to(self.dtype), labels),
                        eps=config.eps / 255, step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
-                       counters=attacks.AttackCounters(), check=False)
+                       check=False)
 
     def run_epoch(self, deadline=None):
         """Pass once over the training images; returns the mean loss of Eq. (1), (2) or (6).
@@ -205,12 +205,11 @@ class Trainer:
         compiled = network if learner is self.model else torch.compile(learner, mode=mode, dynamic=False)
         sample = self.batches.epoch([torch.arange(self.size)], torch.Generator().manual_seed(0))
         x, y = data.to_float(next(sample)[0]).to(self.dtype)[self.own], self.labels[:self.size][self.own]
+        statistics = [buffer.clone() for buffer in self.model.buffers()]  # of BatchNorm, which the step below changes
         try:
-            with attacks.frozen(self.model, mode="train"), self.autocast():
-                # Nested: the outer block puts the statistics of BatchNorm back, which the step below would change.
+            with self.autocast():
                 if self.attack is not None:
                     self.attack(network, x, y, start=x)
-                self.model.requires_grad_(True)
                 loss = losses.cross_entropy(compiled(x).to(self.dtype), y).mean()
                 torch.autograd.grad(loss, list(self.model.parameters()))
         except Exception as error:
@@ -218,6 +217,8 @@ class Trainer:
             print(f"torch.compile failed ({type(error).__name__}); training goes on without it")
             torch._dynamo.reset()
             return learner
+        finally:
+            torch._foreach_copy_(list(self.model.buffers()), statistics)
         self.network, self.compiled, self.compile_seconds = network, True, time.perf_counter() - began
         return compiled
 
@@ -234,8 +235,7 @@ class Trainer:
                 raise ValueError(f"{config.label}: training diverged in epoch {self.epoch} ({error}); "
                                  f"lower lr = {config.lr}") from None
 
-        pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm),
-                      counters=attacks.AttackCounters())
+        pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm), stuck=[])
         rate = learning_rate(config, (self.epoch - 1e-9) / config.epochs)
         return {"epoch": self.epoch, "lr": round(rate, 6), "train_loss": round(loss, 6), "val_ne": error(),
                 "val_ae": error(pgd) if config.val_eps else math.nan, "seconds": round(self.seconds, 2)}
