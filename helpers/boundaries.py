@@ -11,7 +11,7 @@ import torch
 from contourpy import contour_generator
 
 
-def _exact(model):
+def exact(model):
     """A float64 copy of the model in eval mode on the CPU: the original keeps its type, mode and gradients."""
     model = copy.deepcopy(model)
     return model.cpu().double().eval().requires_grad_(False) if isinstance(model, torch.nn.Module) else model
@@ -32,7 +32,7 @@ def decision_grid(model, resolution=200):
     """
     axis = np.linspace(0.0, 1.0, resolution)
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    return axis, _logits(_exact(model), points).reshape(resolution, resolution, -1)
+    return axis, _logits(exact(model), points).reshape(resolution, resolution, -1)
 
 
 def boundary_segments(model, pair, grid=None):
@@ -54,7 +54,7 @@ def boundary_segments(model, pair, grid=None):
     i, j = sorted(pair)
     if not 0 <= i < j < values.shape[-1]:
         raise ValueError(f"a pair must name two classes in 0..{values.shape[-1] - 1}, got {tuple(pair)}.")
-    model, pieces = _exact(model), []
+    model, pieces = exact(model), []
     for line in contour_generator(axis, axis, values[..., i] - values[..., j]).lines(0.0):
         line = _bisect(model, line, [i, j], len(axis))
         line = line[np.append(True, np.any(np.diff(line, axis=0) != 0, axis=1))]
