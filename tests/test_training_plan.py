@@ -235,6 +235,7 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
         for name in names:
             importlib.import_module(name)
         print(len(names))
+        helpers.costs.wordnet_cost("cifar10")
         # A plan needs no more either, down to the confusions of a WPGD run.
         from pathlib import Path
         from jobs.__main__ import main

