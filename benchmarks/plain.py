@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from helpers import models
-from helpers.training.loop import learning_rate
+from helpers.training.parts import learning_rate
 
 
 class Images(Dataset):

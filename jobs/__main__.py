@@ -11,6 +11,7 @@ from helpers.training import OutOfTime
 from helpers.training.__main__ import Work, arguments, status_of
 from helpers.training.launch import on_main
 from helpers.training.plan import read_plan
+from helpers.training.store import finished
 from jobs.cluster import states, submit, work_here
 from jobs.evaluate import audited, check_settings, evaluate_planned
 from jobs.export import export_run, restore_runs
@@ -73,7 +74,6 @@ class Jobs(Work):
         folders = [folder for _, folder in self.runs]
         self.busy = dict(zip(folders, on_main(states, folders)))
         self.kept = overview(options.store) if options.list else {}
-        self.again = options.export is not None
         self.left = []  # folders of the runs that are for other processes
 
     def all(self):
@@ -86,14 +86,12 @@ class Jobs(Work):
             failed = min(len(lost), 1)
         return failed
 
-    def is_done(self, entry, folder):
-        return super().is_done(entry, folder) and (
-            not entry.autoattack or audited(folder, entry.config, entry.autoattack))
-
-    def state(self, entry, folder, done):
-        known = self.kept.get(folder) if done else self.busy[folder]
-        extra = f"AutoAttack on {entry.autoattack} images  " if entry.autoattack else ""
-        return extra + (known or super().state(entry, folder, done))
+    def state(self, entry, folder):
+        trained = finished(folder)
+        if trained and (not entry.autoattack or audited(folder, entry.config, entry.autoattack)):
+            return "to export" if self.options.export else self.kept.get(folder, "done")
+        extra = f", AutoAttack on {entry.autoattack} images" if entry.autoattack else ""
+        return (self.busy[folder] or ("trained" if trained else super().state(entry, folder))) + extra
 
     def do(self, entry, folder):
         """Train, attack and export a run, or put it aside."""

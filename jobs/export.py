@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from helpers import answers
 from helpers.files import write_atomic
 from helpers.training import load_model, manifest
-from helpers.training.store import finished, reading, write_weights
+from helpers.training.manifest import reading
+from helpers.training.store import finished, write_weights
 
 FILES = ("config.json", "history.csv", "provenance.json", "cost.csv", "metrics.json")
 PART_BYTES = 15 * 2 ** 20  # larger files are refused by many a place that files are brought to

@@ -1,10 +1,11 @@
-"""The runs of a store: which there are, how they go, and whether one comes out the same if it is trained again."""
+"""The runs of a store: which there are, how they go, whether one comes out the same if it is trained again."""
 import dataclasses
 import fnmatch
 import json
 import shutil
 import tempfile
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,17 +13,34 @@ from filelock import FileLock, Timeout
 
 from helpers import costs
 from helpers.profiles import suggest
-from helpers.training import default_store, train
-from helpers.training.plan import read_plan
+from helpers.training import TrainConfig, configure, default_store, train
+from helpers.training.config import as_json, check_names
+from helpers.training.manifest import read_json
 from helpers.training.store import finished
 
 RESULTS = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "parameters")  # times are none
 
 
+def find(store=None, **wanted):
+    """Folders of the finished runs whose config has these values: ``find(store, data="cifar10", method="pgd")``."""
+    fields = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
+    check_names(wanted, [*fields, "data_fingerprint", "recipe_version", "cost_digest"])
+    wanted, folders = {name: as_json(value) for name, value in wanted.items()}, []
+    for file in _configs(store):
+        if finished(file.parent):
+            try:
+                values = {**fields, **read_json(file)}
+                if all(values.get(name) == value for name, value in wanted.items()):
+                    folders.append(file.parent)
+            except ValueError as error:
+                warnings.warn(f"left out: {error}", stacklevel=2)
+    return folders
+
+
 def overview(store=None):
     """All runs of a store: {folder: "done" or "unfinished", its size, days since something of it was written}."""
     found = {}
-    for file in sorted(Path(store or default_store()).glob("*/config.json")):
+    for file in _configs(store):
         facts = [one.stat() for one in file.parent.rglob("*") if one.is_file()]
         size, age = sum(one.st_size for one in facts), time.time() - max(one.st_mtime for one in facts)
         state = "done" if finished(file.parent) else "unfinished"
@@ -54,9 +72,17 @@ def remove(patterns, store=None):
     return names
 
 
+def config_of(folder):
+    """The `TrainConfig` of a run, from its folder in a store or an export."""
+    settings, known = read_json(Path(folder) / "config.json"), [item.name for item in dataclasses.fields(TrainConfig)]
+    if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
+        settings["cost"] = {"values": str(Path(folder) / "cost.csv"), "symmetric": False}
+    return configure({name: value for name, value in settings.items() if name in known})
+
+
 def verify(exported, data_root):
     """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
-    config = read_plan(exported / "config.json")[0][0].config
+    config = config_of(exported)
     if costs.fitted(config.cost):  # another processor would fit a slightly different matrix
         config = dataclasses.replace(config, cost=costs.read_csv(exported / "cost.csv", name=config.cost))
     with tempfile.TemporaryDirectory() as store:
@@ -67,3 +93,7 @@ def verify(exported, data_root):
         print(f"{name}: {new[name]}, exported: {old[name]}")
     print(f"{config.label}: {'differs' if different else 'the same results'}")
     return 1 if different else 0
+
+
+def _configs(store):
+    return sorted(Path(store or default_store()).glob("*/config.json"))

@@ -15,7 +15,8 @@ import torch
 
 from helpers import data
 from helpers.files import write_atomic
-from helpers.training.launch import OutOfTime, epoch_flop, new_accelerator
+from helpers.training.compiling import epoch_flop
+from helpers.training.launch import OutOfTime, new_accelerator
 from helpers.training.loop import Trainer, train
 from helpers.training.store import exported, finished, folder_of, prepare
 from jobs.evaluate import evaluate_planned

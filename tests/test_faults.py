@@ -129,8 +129,6 @@ FAULTS = {
     "negative step": (lambda: training.configure(BASE, method="pgd", eps=1, step_size=-1), ["step_size = -1", "> 0"]),
     "no cost": (lambda: training.configure(BASE, method="wpgd"), ["wpgd", "cost"]),
     "ratio alone": (lambda: training.configure(BASE, ratio=0.3), ["ratio", "minority"]),
-    "minority of no class": (lambda: training.configure(BASE, classes=["a", "b"], ratio=0.3, minority="c"),
-                             ["'c'", "'a'"]),
 }
 
 

@@ -18,6 +18,7 @@ from helpers import training
 from helpers.training.plan import read_plan
 from helpers.training.store import prepare
 from jobs.__main__ import main
+from jobs.runs import find
 
 PLAN = """
 recipe: {data: toy3, network: mlp-8, lr: 0.05, batch_size: 90, val_size: 90, val_steps: 1, steps: 1, eps: 20, norm: l2}
@@ -154,10 +155,10 @@ def test_a_plan_on_this_machine_trains_some_runs_at_a_time(tmp_path, capsys):
     plan.write_text(PLAN.split("models:")[0] + "models: [{method: ce, epochs: 1, seed: [0, 1, 2]}]")
     words, first = [str(plan), "--store", str(tmp_path / "runs")], read_plan(plan)[0][0].config
     assert main([*words, "--run", prepare(first, None, tmp_path).folder.name]) == 0
-    assert len(training.find(tmp_path / "runs")) == 1
+    assert len(find(tmp_path / "runs")) == 1
     assert main([*words, "--local", "2"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 of 2 runs trained"
-    assert len(training.find(tmp_path / "runs")) == 3
+    assert len(find(tmp_path / "runs")) == 3
 
 
 def test_jobs_that_cannot_be_are_refused_in_a_sentence(tmp_path, capsys, monkeypatch):

@@ -10,13 +10,9 @@ from safetensors.torch import load_file, save_file
 from helpers import answers, attacks, costs, evaluation, training
 from helpers.costs import sources
 from helpers.training import store
-from helpers.training.plan import read_plan
 from jobs import export
 from jobs.__main__ import main
-
-
-def config_of(folder):
-    return read_plan(folder / "config.json")[0][0].config
+from jobs.runs import config_of
 
 
 def results(run):

@@ -16,6 +16,7 @@ from helpers import training
 from helpers.training import __main__ as plans
 from helpers.training import loop, plan
 from helpers.training.progress import Progress
+from jobs.runs import find
 
 PLAN = """
 recipe: {data: toy3, network: mlp-8, epochs: 2, lr: 0.05, batch_size: 270, val_size: 90, val_steps: 2, steps: 2}
@@ -45,7 +46,7 @@ def test_a_profile_trains_its_models_once_and_in_order(command, tmp_path):
     starts = [line for line in out.splitlines() if line.startswith("[")]
     assert [line.split("]")[0] for line in starts] == ["[1/3", "[2/3", "[3/3"]
     assert "CE" in starts[0] and "PGD eps=10" in starts[1] and "WPGD p=1 cost=toy3 eps=10 seed=1" in starts[2]
-    assert len(training.find(tmp_path / "runs")) == 3
+    assert len(find(tmp_path / "runs")) == 3
     status, out, _ = command()
     assert status == 0 and out.count("done") == 3 and "epoch" not in out
 
@@ -58,7 +59,7 @@ def test_a_plan_stops_when_its_time_is_over_and_resumes(command, tmp_path, monke
         monkeypatch.setattr(plans, "time", clock)
         monkeypatch.setattr(loop, "time", clock)
         status, out, _ = command("--budget-minutes", "1")
-        assert len(training.find(tmp_path / "runs")) == finished
+        assert len(find(tmp_path / "runs")) == finished
         assert status == (0 if finished == 3 else 3), call
         assert finished == 3 or ("time is over" in out and "again" in out)
 
@@ -81,7 +82,7 @@ def test_an_expired_budget_starts_no_run(command, tmp_path):
     (PLAN.replace("data: toy3", "data: mars"), "unknown data set 'mars'"),
     (PLAN.replace("cost: toy3", "cost: toy4"), "toy4"), (PLAN.replace("cost: toy3, ", ""), "needs a cost"),
     (PLAN + "- {network: W-17-1, data: mnist5k}\n", "no Wide-ResNet-17-1"),
-    (PLAN + "- {network: mlp-8, data: mnist5k}\n", "reads points"),
+    (PLAN + "- {network: mlp-8, data: mnist5k}\n", "'mlp-8' cannot read inputs"),
     (PLAN + "- {train_size: 100000}\n", "train_size = 100000")])
 def test_errors_of_a_profile_come_before_any_training(command, tmp_path, text, says):
     status, _, errors = command(text=text)

@@ -8,7 +8,7 @@ from helpers.training.launch import OutOfTime
 from helpers.training.loop import train
 from helpers.training.parts import register
 from helpers.training.plan import expand, train_models
-from helpers.training.store import Run, default_store, find, load_model
+from helpers.training.store import Run, default_store, load_model
 
-__all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "expand", "find", "load_model",
+__all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "expand", "load_model",
            "register", "train", "train_models"]

@@ -1,7 +1,7 @@
 """Train the models of a profile, in its order: `python -m helpers.training reduced [--budget-minutes M]`.
 
-In place of a bundled profile's name, the path of a profile, or the config.json of a run.  Finished runs are skipped,
-interrupted ones resumed; a run whose minutes do not fit into the budget still starts, since it resumes later.
+In place of a bundled profile's name, the path of a profile.  Finished runs are skipped, interrupted ones resumed; a run
+whose minutes do not fit into the budget still starts, since it resumes later.
 
 `python -m jobs` takes the same and does more with each run: it evaluates, exports, restores, uses a cluster.
 """
@@ -30,7 +30,7 @@ def main(words=None):
 def arguments(program, text):
     """A parser with the options that say what to train, and where."""
     parser = argparse.ArgumentParser(prog=program, description=text.split("\n\n")[0])
-    parser.add_argument("profile", nargs="?", help="a profile's name or path, or the config.json of a run")
+    parser.add_argument("profile", nargs="?", help="a profile's name or path")
     parser.add_argument("--budget-minutes", type=float, help="stop cleanly before this time is over")
     parser.add_argument("--data-root", type=Path, help="folder of the data sets")
     parser.add_argument("--store", type=Path, default=default_store(), help="folder of the runs")
@@ -56,8 +56,6 @@ def status_of(work):
 class Work:
     """The runs of a profile, all checked before the first begins."""
 
-    again = False  # whether something is to be done of the finished ones as well
-
     def __init__(self, options):
         self.options, minutes = options, options.budget_minutes
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -74,11 +72,10 @@ class Work:
         """Do what is left to do of each run; returns the exit status: 0, or 1 where some failed."""
         failed = 0
         for number, (entry, folder) in enumerate(self.runs, 1):
-            done = on_main(self.is_done, entry, folder)
+            state = on_main(self.state, entry, folder)
             if self.is_main:
-                told = self.state(entry, folder, done)
-                print(f"[{number}/{len(self.runs)}] {entry.config.label}  {told}", flush=True)
-            if self.options.list or (done and not self.again):
+                print(f"[{number}/{len(self.runs)}] {entry.config.label}  {state}", flush=True)
+            if self.options.list or state.startswith("done"):
                 continue
             try:
                 self.do(entry, folder)
@@ -89,13 +86,9 @@ class Work:
                 failed = 1
         return failed
 
-    def is_done(self, entry, folder):
-        """Whether nothing is left to do of a run."""
-        return finished(folder)
-
-    def state(self, entry, folder, done):
-        """A word on a run."""
-        return "done" if done else f"~{entry.minutes:g} min" if entry.minutes else "to do"
+    def state(self, entry, folder):
+        """A word on a run; it begins with "done" where nothing is left to do."""
+        return "done" if finished(folder) else f"~{entry.minutes:g} min" if entry.minutes else "to do"
 
     def do(self, entry, folder):
         """Train a run, or load it."""

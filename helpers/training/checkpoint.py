@@ -42,10 +42,11 @@ def resume(trainer):
 def _take(trainer, saved):
     """Take over a checkpoint, or raise what is wrong with it."""
     config, optimizer = trainer.config, trainer.optimizer
-    epoch, last, name = saved["epoch"], config.epochs, trainer.run.folder.name
+    epoch, last = saved["epoch"], config.epochs
     due = [number for number in range(1, epoch + 1) if number % config.val_every == 0]
-    if saved.get("run", name) != name or not 0 < epoch < last or [row["epoch"] for row in saved["rows"]] != due:
-        raise ValueError(f"it is of epoch {epoch} of {saved.get('run', 'another run')}, not of one below {last}")
+    if (saved["run"] != trainer.run.folder.name or not 0 < epoch < last
+            or [row["epoch"] for row in saved["rows"]] != due):
+        raise ValueError(f"it is of epoch {epoch} of {saved['run']}, not of one below {last}")
     # Everything but what the config decides: momentum and weight decay are not the checkpoint's to say.
     saved["optimizer"]["param_groups"] = optimizer.state_dict()["param_groups"]
     for part in ("model", "optimizer", *(["average"] if trainer.average else [])):
@@ -58,7 +59,6 @@ def _take(trainer, saved):
             value.shape != one.shape for one, value in kept) or not all(one.isfinite().all() for one in numbers):
         raise ValueError("its numbers are not finite, or of another network")
     trainer.order.set_state(saved["order"])
-    noise = saved["noise"]
-    trainer.noise.set_state(noise[0] if isinstance(noise, list) else noise)  # a list: of before noise was shared
+    trainer.noise.set_state(saved["noise"])
     trainer.epoch, trainer.seconds, trainer.run.rows = epoch, float(saved["seconds"]), saved["rows"]
-    trainer.parts = saved.get("parts", [{"after_epoch": 0, "commit": "unknown", "source": "-", "threads": None}])
+    trainer.parts = saved["parts"]

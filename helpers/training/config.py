@@ -15,8 +15,10 @@ from helpers.training import parts
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
 UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "loss"),
           "pgd": ("cost", "p", "lam"), "wpgd": ("loss",)}
-LEAST = {"eps": 0, "val_eps": 0, "weight_decay": 0, "steps": 0, "val_steps": 0, "epochs": 1, "batch_size": 1,
-         "val_every": 1, "val_images": 1, "p": 0, "batch_norm_parts": 1}
+# What numbers must be, beside their types.
+RANGES = ((("eps", "val_eps", "weight_decay", "steps", "val_steps", "p"), ">= 0", lambda x: 0 <= x < math.inf),
+          (("epochs", "batch_size", "val_every", "val_images", "batch_norm_parts"), ">= 1", lambda x: x >= 1),
+          (("lr", "lam"), "> 0", lambda x: x > 0), (("warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
 
 
 def later(default):
@@ -111,32 +113,27 @@ class TrainConfig:
             put("step_size", default_step_size(self.eps, self.steps))
 
     def _check(self):
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not (value >= least and math.isfinite(value)):
-                raise ValueError(f"{name} = {value}: it must be a finite number >= {least}")
-            if name.endswith("eps") and value and value > 255 and self.norm == "linf":
-                raise ValueError(f"{name} = {value:g}: it is in 1/255, at most 255 for L-inf")
-            if name.endswith("eps") and value and value < 1:
+        for names, told, holds in RANGES:
+            for name in names:
+                if getattr(self, name) is not None and not holds(getattr(self, name)):
+                    raise ValueError(f"{name} = {getattr(self, name)}: it must be {told}")
+        for name in ("eps", "val_eps"):
+            if 0 < (value := getattr(self, name) or 0) < 1:
                 warnings.warn(f"{name} = {value:g} is in 1/255, less than a grey level: {255 * value:.3g} if "
                               f"{value:.3g} of the range of a pixel was meant", stacklevel=5)
-        for name in ("lr", "lam"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must be > 0")
-        for name in ("warmup", "ema", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must lie in [0, 1)")
         for kind in ("loss", "optimizer", "schedule", "augment"):
-            if getattr(self, kind) not in (True, False, "crop"):
-                parts.find(kind, getattr(self, kind))
-        if self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps")
-        if self.method == "wpgd" and self.cost is None:
-            raise ValueError('method "wpgd" needs a cost: "wordnet:path", "linear_boundary", a CSV, or a CostMatrix')
-        if (self.ratio is None) != (self.minority is None):
-            raise ValueError("ratio and minority belong together: say how far to cut, and which class")
-        if self.classes is not None and self.minority is not None and self.minority not in self.classes:
-            raise ValueError(f"minority = {self.minority!r} is none of the classes {self.classes}")
+            parts.find(kind, getattr(self, kind))
+        for wrong, told in (
+                (self.norm == "linf" and max(self.eps, self.val_eps or 0) > 255,
+                 f"eps = {self.eps:g}, val_eps = {self.val_eps}: they are in 1/255, at most 255 for L-inf"),
+                (self.method != "ce" and self.eps and self.step_size is not None and not self.step_size > 0,
+                 f"step_size = {self.step_size}: it must be > 0, or None for 2.5 eps / steps"),
+                (self.method == "wpgd" and self.cost is None,
+                 'method "wpgd" needs a cost: "wordnet:path", "linear_boundary", a CSV, or a CostMatrix'),
+                ((self.ratio is None) != (self.minority is None),
+                 "ratio and minority belong together: say how far to cut, and which class")):
+            if wrong:
+                raise ValueError(told)
 
     @property
     def label(self):
@@ -206,22 +203,18 @@ def _typed(name, value, hint):
     allowed = typing.get_args(hint) or (hint,)
     if getattr(value, "ndim", None) == 0:
         value = value.item()  # of NumPy or torch
+    if typing.get_origin(hint) is Literal:
+        if isinstance(value, str) and value in allowed:
+            return value
+        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(allowed)}")
     if tuple in allowed and (isinstance(value, list | tuple) or hasattr(value, "tolist")):
         return tuple(str(entry) for entry in value)
-    if typing.get_origin(hint) is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in allowed):
-            return value
-        raise ValueError(f"{name} = {value!r}: choose one of {', '.join(map(str, allowed))}")
     if object in allowed or type(value) in allowed:
         return value
-    if name == "lam" and value == "inf":
-        return math.inf
-    if float in allowed and type(value) is int:
+    if float in allowed and (type(value) is int or (name, value) == ("lam", "inf")):
         return float(value)
     if name == "minority" and type(value) is int:
         return str(value)
-    if (name in parts.PARTS and callable(value)) or hasattr(value, "x_train"):
-        raise ValueError(f"{name} is an object without a name, which a run must have: call training.register({name!r}, "
-                         f'"mine", ...) and write {name}="mine"')
     expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in allowed)
-    raise ValueError(f"{name} = {value!r} is of type {type(value).__name__}: it must be {expected}")
+    raise ValueError(f"{name} = {value!r:.60} is of type {type(value).__name__}: it must be {expected}" + (
+        f"; give a part of your own a name by training.register({name!r}, ...)" if name in parts.PARTS else ""))

@@ -1,7 +1,6 @@
-"""Where to train: one process, or those of `torchrun` and `accelerate launch`, alone; and whether to compile first."""
+"""Where to train: one process, or those of `torchrun` and `accelerate launch`, alone; and in which precision."""
 import copy
 import datetime
-import importlib.util
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,6 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import distributed, nn
-
-from helpers.training import parts
 
 
 class OutOfTime(Exception):
@@ -139,26 +136,3 @@ def fast_precision():
     except OSError:
         flags = set()
     return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
-
-
-def worthwhile(run, device):
-    """Whether to compile: on a GPU with Triton, from facts alone (timings depend on the weather), never on a CPU, where
-    convolutions, which no compiler makes faster, take most of the time.
-
-    Compiling takes about a minute and saves a third of what follows, so it must have three minutes to save from: at the
-    1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
-    """
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
-    work = run.config.epochs * epoch_flop(run)
-    return work > {"bf16": 2e16}.get(run.config.precision, 2e15)
-
-
-def epoch_flop(run):
-    """The FLOP of an epoch: those of a forward pass for each image and pass, whatever a machine makes of them."""
-    from torch.utils.flop_counter import FlopCounterMode
-    config, dataset = run.config, run.dataset
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        model = parts.build_network(config.network, dataset.num_classes, dataset.in_channels)
-        model(torch.zeros(1, *dataset.x_train.shape[1:]))
-    return len(run.parts.train) * config.passes * counter.get_total_flops()

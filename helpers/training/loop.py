@@ -16,7 +16,8 @@ from helpers.allocator import keep_freed_memory
 from helpers.evaluation import evaluate
 from helpers.provenance import commit, provenance, source_digest
 from helpers.training import checkpoint, parts
-from helpers.training.launch import OutOfTime, alone, new_accelerator, on_main, shared_learner, worthwhile
+from helpers.training.compiling import compile_step, worthwhile
+from helpers.training.launch import OutOfTime, alone, new_accelerator, on_main, shared_learner
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
 
@@ -99,9 +100,9 @@ class Trainer:
                 "threads": torch.get_num_threads()}
         if not self.parts or {**self.parts[-1], **part} != self.parts[-1]:
             self.parts.append({"after_epoch": self.epoch, **part})
-        crop = config.augment in (True, "crop")
-        self.batches = data.Augment(run.dataset.x_train[train].to(device), 4 * crop, flip=config.augment is True)
-        self.augment = parts.find("augment", config.augment) if config.augment and not crop else None
+        augment = parts.find("augment", config.augment)
+        ours, self.augment = (parts.NONE, augment) if callable(augment) else (augment, None)
+        self.batches = data.Augment(run.dataset.x_train[train].to(device), **ours)
         self.labels = run.dataset.y_train[train].to(device)
         self.size, processes = min(config.batch_size, len(train)), accelerator.num_processes
         if self.size % processes:
@@ -113,11 +114,12 @@ class Trainer:
         self.attack = self._inner_attack()
         # What is attacked, and what learns.
         self.network, learner = self.model, shared_learner(self.model, config, accelerator)
-        self.compiled, self.compile_seconds = False, 0.0
-        if device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # all batches have one shape
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
+        began = time.perf_counter()
         if worthwhile(run, device) if compile == "auto" else compile:
-            learner = self._compile(learner, None if compile in ("auto", True) else compile)
+            self.network, learner = compile_step(self, learner, None if compile in ("auto", True) else compile)
+        self.compiled = self.network is not self.model
+        self.compile_seconds = self.compiled * (time.perf_counter() - began)
         self.learner = accelerator.prepare_model(learner, device_placement=False)  # it is there, and shares tensors
 
     def _start(self):
@@ -154,7 +156,7 @@ class Trainer:
         order = torch.randperm(len(self.labels), generator=self.order)
         batches = [part for part in order.split(self.size) if len(part) == self.size]
         for index, (images, picked) in enumerate(self.batches.epoch(batches, self.order)):
-            rate = learning_rate(config, (self.epoch + index / len(batches)) / config.epochs)
+            rate = parts.learning_rate(config, (self.epoch + index / len(batches)) / config.epochs)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             images = images if self.augment is None else self.augment(images, self.order)
@@ -197,31 +199,6 @@ class Trainer:
                     torch._foreach_copy_(buffers, list(model.buffers()))
         return loss.detach()
 
-    def _compile(self, learner, mode):
-        """Compile the graphs of attack and step on a first batch; returns what learns, as it was if that fails."""
-        began = time.perf_counter()
-        torch._dynamo.config.recompile_limit = 64  # of all networks of a plan; beyond it they are not compiled
-        network = torch.compile(self.model, mode=mode, dynamic=False)
-        compiled = network if learner is self.model else torch.compile(learner, mode=mode, dynamic=False)
-        sample = self.batches.epoch([torch.arange(self.size)], torch.Generator().manual_seed(0))
-        x, y = data.to_float(next(sample)[0]).to(self.dtype)[self.own], self.labels[:self.size][self.own]
-        statistics = [buffer.clone() for buffer in self.model.buffers()]  # of BatchNorm, which the step below changes
-        try:
-            with self.autocast():
-                if self.attack is not None:
-                    self.attack(network, x, y, start=x)
-                loss = losses.cross_entropy(compiled(x).to(self.dtype), y).mean()
-                torch.autograd.grad(loss, list(self.model.parameters()))
-        except Exception as error:
-            # A compiler has a thousand ways to fail, and none of them should cost a reader the run.
-            print(f"torch.compile failed ({type(error).__name__}); training goes on without it")
-            torch._dynamo.reset()
-            return learner
-        finally:
-            torch._foreach_copy_(list(self.model.buffers()), statistics)
-        self.network, self.compiled, self.compile_seconds = network, True, time.perf_counter() - began
-        return compiled
-
     def validate(self, loss):
         """Natural and adversarial error on held-out training images, never on test: a row of the history."""
         config = self.config
@@ -236,7 +213,7 @@ class Trainer:
                                  f"lower lr = {config.lr}") from None
 
         pgd = partial(attacks.PGD((config.val_eps or 0) / 255, config.val_steps, norm=config.norm), stuck=[])
-        rate = learning_rate(config, (self.epoch - 1e-9) / config.epochs)
+        rate = parts.learning_rate(config, (self.epoch - 1e-9) / config.epochs)
         return {"epoch": self.epoch, "lr": round(rate, 6), "train_loss": round(loss, 6), "val_ne": error(),
                 "val_ae": error(pgd) if config.val_eps else math.nan, "seconds": round(self.seconds, 2)}
 
@@ -253,15 +230,10 @@ class Trainer:
             "precision": self.config.precision, "processes": self.accelerator.num_processes, "compiled": self.compiled,
             "compile_seconds": round(self.compile_seconds, 1), "resumed_after_epoch": self.resumed,
             "parts": self.parts, "source": ",".join(dict.fromkeys(part["source"] for part in self.parts))}
-        on_main(run.write, run.made)
+        on_main(run.write)
         labels = run.dataset.y_train[run.parts.validation][:self.config.val_images]
         easy = 100 * (labels != labels.mode().values).float().mean().item()
         if run.metrics["val_ne"] >= easy - 1e-3 and self.accelerator.is_main_process:
             print(f"{self.config.label}: training was of no use, NE {run.metrics['val_ne']:.1f} % on validation is "
                   f"what one answer to all images gives (loss {run.rows[-1]['train_loss']:g}): lower lr = "
                   f"{self.config.lr:g}, or train for more epochs")
-
-
-def learning_rate(config, progress):
-    """Learning rate at `progress` in [0, 1) of the run."""
-    return config.lr * parts.find("schedule", config.schedule)(progress, config)

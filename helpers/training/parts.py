@@ -3,7 +3,6 @@
 `register` adds a reader's own.  The name stands in the config of a run and in its hash; what it stands for does not, so
 that who changes a part gives it another name.
 """
-import math
 import re
 
 import torch
@@ -25,27 +24,24 @@ def adamw(parameters, config):
                              weight_decay=config.weight_decay, fused=parameters[0].is_cuda)
 
 
-def one_cycle(progress, config, fall=lambda rest: 1 - rest):
+def one_cycle(progress, config):
     """Linear to `lr` over the first `warmup`, linear to 0 over the rest (Smith 2018)."""
     if progress < config.warmup:
         return max(progress / config.warmup, 0.01)
-    return fall((progress - config.warmup) / (1 - config.warmup))
+    return 1 - (progress - config.warmup) / (1 - config.warmup)
 
 
-def cosine(progress, config):
-    """As `one_cycle`, falling as half a cosine."""
-    return one_cycle(progress, config, lambda rest: (1 + math.cos(math.pi * rest)) / 2)
+def learning_rate(config, progress):
+    """Learning rate at `progress` in [0, 1) of the run."""
+    return config.lr * find("schedule", config.schedule)(progress, config)
 
 
-def step(progress, config):
-    """Divided by 10 at 1/2 and 3/4."""
-    return 0.1 ** ((progress >= 0.5) + (progress >= 0.75))
-
-
-PARTS = {"network": {}, "data": {}, "augment": {},
+NONE = {"padding": 0, "flip": False}  # of `data.Augment`, as all built-in augmentations are
+PARTS = {"network": {}, "data": {},
+         "augment": {True: {"padding": 4, "flip": True}, False: NONE, "crop": {"padding": 4, "flip": False}},
          "loss": {"cross_entropy": losses.cross_entropy, "margin": losses.margin_loss},
          "optimizer": {"sgd": sgd, "adamw": adamw},
-         "schedule": {"one_cycle": one_cycle, "cosine": cosine, "step": step, "constant": lambda progress, config: 1}}
+         "schedule": {"one_cycle": one_cycle, "constant": lambda progress, config: 1}}
 
 
 def register(kind, name, part):
@@ -71,7 +67,7 @@ def register(kind, name, part):
     if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name):
         raise ValueError(f"{name!r} cannot name a part of a run: give a word of letters, digits and . _ + -")
     taken = name in data.NAMES if kind == "data" else kind == "network" and is_ours(name)
-    if taken or (kind, name) == ("augment", "crop") or PARTS[kind].get(name, part) is not part:
+    if taken or PARTS[kind].get(name, part) is not part:
         raise ValueError(f"the {kind} {name!r} is there already: give yours a name of its own")
     PARTS[kind][name] = part
 
@@ -79,9 +75,8 @@ def register(kind, name, part):
 def find(kind, name):
     """The part of a name; a ValueError says which there are."""
     if name not in PARTS[kind]:
-        known = [*(["True", "False", "crop"] if kind == "augment" else []), *PARTS[kind]]
-        raise ValueError(f"{kind} = {name!r}: choose one of {', '.join(known)}, or name your own by "
-                         f"training.register.{suggest(name, known)}")
+        raise ValueError(f"{kind} = {name!r}: choose one of {', '.join(map(str, PARTS[kind]))}, or name your own by "
+                         f"training.register.{suggest(name, PARTS[kind])}")
     return PARTS[kind][name]
 
 
@@ -127,15 +122,9 @@ def check_network(name, dataset):
 
     Returns what building it again takes beside its name, where its weights would not tell: a dict for the config.json.
     """
-    if is_ours(name) and name.startswith("mlp") != (dataset.image_size is None):
-        kinds = ("points", "images", "W-16-1") if dataset.image_size else ("images", "points", "mlp-64-64")
-        raise ValueError("network {!r} reads {}, but {!r} holds {}: choose {}, say".format(
-            name, kinds[0], dataset.name, *kinds[1:]))
     sizes = {"num_classes": dataset.num_classes, "in_channels": dataset.in_channels}
     with torch.device("meta"):
         network = build_network(name, **sizes)
-    if is_ours(name):
-        return {}
     try:
         logits = network(torch.zeros(2, *dataset.x_train.shape[1:], device="meta"))
     except NotImplementedError:
@@ -143,9 +132,9 @@ def check_network(name, dataset):
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"network {name!r} cannot read inputs of shape {tuple(dataset.x_train.shape[1:])} of "
-                         f"{dataset.name!r}: {reason}") from None
+                         f"{dataset.name!r} (choose W-16-1 for images, mlp-64-64 for points): {reason}") from None
     losses.check(logits, torch.zeros(2, dtype=torch.int64, device="meta"))
     if logits.shape[1] != dataset.num_classes:
         raise ValueError(f"network {name!r} gives {logits.shape[1]} logits, {dataset.name!r} has {dataset.num_classes} "
                          "classes: build it for `num_classes`")
-    return sizes
+    return {} if is_ours(name) else sizes

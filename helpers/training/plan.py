@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers import profiles
-from helpers.training.config import TrainConfig, configure
+from helpers.training.config import TrainConfig, check_names, configure
 from helpers.training.loop import train
 from helpers.training.store import exported, finished, prepare
 
@@ -16,6 +16,11 @@ FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
 # What may be a list, a run each; the last one varies fastest.
 VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")
+# What a model may say beside what it is, and whether it is that.
+BESIDE = {"minutes": ("a number", lambda value: type(value) in (int, float)),
+          "autoattack": ("the number of test images", lambda value: type(value) is int and value >= 0),
+          "notebooks": ("a list of numbers, such as [5, 6]",
+                        lambda value: isinstance(value, list) and all(type(one) is int for one in value))}
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
@@ -57,23 +62,17 @@ def expand(models, recipe):
 def _entries(model, recipe):
     if not isinstance(model, dict):
         raise ValueError(f"it must be a mapping of settings, not {model!r}")
-    known = (*FIELDS, *TAGS, "minutes", "autoattack", "notebooks")
-    for name in model:
-        if name not in known:
-            raise ValueError(f"{name!r} is no setting of a model.{profiles.suggest(name, known)}")
-    minutes, autoattack, notebooks = model.get("minutes"), model.get("autoattack", 0), model.get("notebooks", [])
-    if minutes is not None and type(minutes) not in (int, float):
-        raise ValueError(f"minutes = {minutes!r}: give a number")
-    if type(autoattack) is not int or autoattack < 0:
-        raise ValueError(f"autoattack = {autoattack!r}: give the number of test images")
-    if not isinstance(notebooks, list) or not all(type(one) is int for one in notebooks):
-        raise ValueError(f"notebooks = {notebooks!r}: give a list of numbers, such as [5, 6]")
+    check_names(model, (*FIELDS, *TAGS, *BESIDE))
+    for name, (wanted, holds) in BESIDE.items():
+        if name in model and not holds(model[name]):
+            raise ValueError(f"{name} = {model[name]!r}: give {wanted}")
     several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
     for values in itertools.product(*several.values()):
         one = {**model, **dict(zip(several, values))}
         config = configure(recipe, {name: value for name, value in one.items() if name in FIELDS})
         tags = {name: one.get(name, "") for name in TAGS}
-        yield Entry(config, minutes, autoattack, tags, model.get("cost", recipe.get("cost", "")))
+        cost = model.get("cost", recipe.get("cost", ""))
+        yield Entry(config, model.get("minutes"), model.get("autoattack", 0), tags, cost)
 
 
 def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
@@ -114,15 +113,10 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
 
 
 def read_plan(path):
-    """The runs of a profile, each once, or the one of a config.json: a list of Entry, and what it says to `evaluate`.
+    """The runs of a profile, each once: a list of Entry, and what it says under ``evaluate``.
 
     Raises ValueError or FileNotFoundError: one paragraph that names file and model.
     """
-    if Path(path).suffix == ".json":
-        settings = {name: value for name, value in json.loads(Path(path).read_text()).items() if name in FIELDS}
-        if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
-            settings["cost"] = {"values": str(Path(path).with_name("cost.csv")), "symmetric": False}
-        return expand([settings], {}), {}
     profile, runs = profiles.read(profiles.find(path)), {}
     try:
         for file in profile["imports"]:

@@ -9,14 +9,12 @@ import csv
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import math
 import os
 import re
 import shutil
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,16 +22,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from helpers import costs, data, models
+from helpers import costs, data
 from helpers.files import write_atomic
 from helpers.provenance import OtherSourceWarning, same_source
 from helpers.training import manifest, parts
-from helpers.training.config import TrainConfig, as_json, check_names
 from helpers.training.launch import fast_precision
+from helpers.training.manifest import as_text, read_json, reading
 
 # Part of every hash: raise it when a change of the training code changes what a config trains.
 RECIPE_VERSION = 1
-NEEDED = ("val_ne", "val_ae", "epochs", "seconds", "train_images")  # of a metrics.json
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
@@ -100,47 +97,38 @@ class Run:
             raise OSError(errno.ENOSPC, f"{self.folder} has {free / 1e6:.0f} MB left, but this run needs "
                                         f"{needed / 1e6:.0f} MB while it trains: make room, or name another store")
 
-    def write(self, made):
-        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there.
-
-        `made` is the provenance, and in "source" the digest of what trained it.
-        """
-        history = io.StringIO()
-        writer = csv.DictWriter(history, fieldnames=list(self.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomic(self.folder / "history.csv", history.getvalue())
+    def write(self):
+        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
+        lines = [self.rows[0], *(row.values() for row in self.rows)]
+        write_atomic(self.folder / "history.csv", "".join(",".join(map(str, line)) + "\n" for line in lines))
         write_atomic(self.folder / "config.json", as_text(self.facts))
-        write_atomic(self.folder / "provenance.json", as_text(made))
+        write_atomic(self.folder / "provenance.json", as_text(self.made))
         if self.cost is not None:
             self.cost.to_csv(self.folder / "cost.csv")
         write_weights(self.folder, self.model)
         # Strict JSON has no NaN: an adversarial error that was not measured is null.
         metrics = as_text({name: None if value != value else value for name, value in self.metrics.items()})
-        manifest.seal(self.folder, made["source"], {"metrics.json": metrics.encode()})
+        manifest.seal(self.folder, self.made["source"], {"metrics.json": metrics.encode()})
         write_atomic(self.folder / "metrics.json", metrics)
         (self.folder / "checkpoint.pt").unlink(missing_ok=True)
-        self.made = made
 
     def read(self, device="cpu", weights=True):
         """Read what `write` wrote, `weights` or not, and compare it with its manifest; returns the run."""
-        manifest.verify(self.folder)
-        with reading(self.folder / "config.json") as file:
-            facts = json.loads(file.read_text())
-            if not self.folder.name.endswith(hash_of(facts)):
+        folder = self.folder
+        manifest.verify(folder)
+        with reading(folder / "config.json") as file:
+            if not folder.name.endswith(hash_of(json.loads(file.read_text()))):
                 raise ValueError("it is not the config that gave this folder its name")
         if weights:
             self.model = self.network().to(device).eval()
-            with reading(self.folder / "weights.safetensors") as file:
+            with reading(folder / "weights.safetensors") as file:
                 self.model.load_state_dict(load_file(file))
-        with reading(self.folder / "history.csv") as file:
+        with reading(folder / "history.csv") as file:
             self.rows = [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
                          for row in csv.DictReader(file.read_text().splitlines())]
-        with reading(self.folder / "metrics.json") as file:
-            metrics = json.loads(file.read_text())
-            self.metrics = {name: math.nan if metrics[name] is None else metrics[name] for name in (*NEEDED, *metrics)}
-        with reading(self.folder / "provenance.json") as file:
-            self.made = {**json.loads(file.read_text()), "source": manifest.source_of(self.folder)}
+        metrics = read_json(folder / "metrics.json")
+        self.metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
+        self.made = {**read_json(folder / "provenance.json"), "source": manifest.source_of(folder)}
         if not same_source(self.made["source"], "training", *parts.used_by(self.config)):
             warnings.warn(f"{self.folder.name} was trained by other code than today's (commit "
                           f"{self.made.get('commit')}), which may give other weights: delete its folder to train it "
@@ -165,9 +153,7 @@ def prepare(config, data_root=None, store=None):
         dataset = data.select_classes(dataset, config.classes)
     split = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
     if config.ratio is not None:
-        if config.minority not in dataset.classes:
-            raise ValueError(f"minority = {config.minority!r} is none of {dataset.classes}")
-        minority = dataset.classes.index(config.minority)
+        minority = data.class_index(dataset, config.minority)
         train = data.imbalance(dataset.y_train, split.train, config.ratio, minority, config.split_seed)
         split = split._replace(train=train)
     if config.start:
@@ -206,37 +192,9 @@ def default_store():
     return Path(os.environ.get("WPGD_RUNS") or RESULTS / "runs")
 
 
-@contextmanager
-def reading(file):
-    """For a block that reads one file of a run: whatever is wrong with it becomes one sentence with the remedy."""
-    try:
-        yield file
-    except Exception as error:  # of json, csv, safetensors, torch: each has its own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError(f"{file} is missing or damaged ({reason}): bring it back, or delete its folder, and the run "
-                         "is trained again") from None
-
-
 def finished(folder):
     """Whether a folder holds a finished run."""
     return (folder / "metrics.json").is_file() and (folder / "weights.safetensors").is_file()
-
-
-def find(store=None, **wanted):
-    """Folders of the finished runs whose config has these values: ``find(store, data="cifar10", method="pgd")``."""
-    fields = {item.name: item.default for item in dataclasses.fields(TrainConfig)}
-    check_names(wanted, [*fields, "data_fingerprint", "recipe_version", "cost_digest"])
-    wanted, folders = {name: as_json(value) for name, value in wanted.items()}, []
-    for file in sorted(Path(store or default_store()).glob("*/config.json")):
-        if finished(file.parent):
-            try:
-                with reading(file):
-                    values = {**fields, **json.loads(file.read_text())}
-                if all(values.get(name) == value for name, value in wanted.items()):
-                    folders.append(file.parent)
-            except ValueError as error:
-                warnings.warn(f"left out: {error}", stacklevel=2)
-    return folders
 
 
 def exported(name):
@@ -274,19 +232,19 @@ def load_model(path):
         raise FileNotFoundError(f"{path} holds {sum(map(Path.is_file, files))} of {number} files of weights: "
                                 "train it, or export it again with --weights")
     with reading(files[0]), safe_open(files[0], "pt") as file:
-        facts = file.metadata() or {}
-    if "config" not in facts and not (beside := files[0].with_name("config.json")).is_file():
+        said = (file.metadata() or {}).get("config")  # a file on its own may say what it is
+    if not said and not files[0].with_name("config.json").is_file():
         raise ValueError(f"{path} does not say what network it holds: put its config.json beside it")
-    with reading(files[0] if "config" in facts else beside):
-        config = json.loads(facts["config"] if "config" in facts else beside.read_text())
-        network = config["network"]
-        sizes = [] if parts.is_ours(network) else [config["num_classes"], config["in_channels"]]
-    model = parts.build_network(network, *sizes) if sizes else None
+    config = json.loads(said) if said else read_json(files[0].with_name("config.json"))
     with reading(path):
         state = {name: value for file in files for name, value in load_file(file).items()}
-        if not sizes:
+        if parts.is_ours(config["network"]):
             first = "stem.weight" if "stem.weight" in state else "layers.0.weight"
-            model = models.build(network, len(state["classifier.bias"]), state[first].shape[1])
+            sizes = len(state["classifier.bias"]), state[first].shape[1]
+        else:
+            sizes = config["num_classes"], config["in_channels"]
+    model = parts.build_network(config["network"], *sizes)
+    with reading(path):
         model.load_state_dict(state)
     return model.float().eval(), config  # whatever torch's default type is
 
@@ -295,8 +253,3 @@ def write_weights(folder, model):
     """Write the weights of a network as a run keeps them."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_atomic(folder / "weights.safetensors", save(state))
-
-
-def as_text(value):
-    """A JSON file of a run."""
-    return json.dumps(value, indent=1) + "\n"
