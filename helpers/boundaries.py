@@ -19,8 +19,12 @@ def exact(model):
 
 def _logits(model, points):
     """The float64 logits of (N, 2) points as an (N, K) array."""
+    points = torch.as_tensor(points, dtype=torch.float64)
     with torch.no_grad():
-        logits = model(torch.as_tensor(points, dtype=torch.float64))
+        try:
+            logits = model(points)
+        except RuntimeError:  # a function around a network of float32, which `exact` cannot see
+            logits = model(points.float())
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite on the unit square; did the training diverge?")
     return logits.double().cpu().numpy()

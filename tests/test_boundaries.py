@@ -157,6 +157,14 @@ def test_a_classifier_that_computes_in_float32_is_measured_too():
     assert bd.curvature(segments) == pytest.approx(1 / 0.3, rel=0.01)
 
 
+def test_a_function_around_a_network_of_float32_is_measured_too():
+    net = random_mlp()
+    _, logits = bd.decision_grid(lambda points: 2 * net(points), 5)
+    np.testing.assert_allclose(logits, 2 * bd.decision_grid(net, 5)[1], atol=1e-5)
+    pieces = bd.boundary_segments(lambda points: 2 * net(points), (0, 1))
+    assert bd.length(pieces) == pytest.approx(bd.length(bd.boundary_segments(net, (0, 1))), rel=1e-4)
+
+
 @pytest.mark.parametrize("degrees", [0, 30, 60, 90, 150])
 def test_gradient_alignment_of_a_linear_model_is_the_cosine_of_its_angle(degrees):
     radians = np.deg2rad(degrees)

@@ -32,6 +32,7 @@ with open(folder / "claims.csv", "w", newline="") as file:
     write.writerow(["toy.eps", "Sec. 3.4", long, "d", 1, 0, 2, "inconclusive"])
     write.writerow(["toy.cost", "Fig. 9", "Another", "d", 1, 0.5, 2, "holds"])
 assert os.environ["WPGD_RUNS"] == os.path.join(os.environ["STARTED_IN"], "my runs"), "a relative path is the reader's"
+assert os.environ["WPGD_DATA"] == os.path.join(os.environ["STARTED_IN"], "my data")
 print(os.getcwd(), epochs, attack, os.path.isdir(os.path.dirname(os.environ["WPGD_STATUS"])))
 """
 
@@ -53,7 +54,7 @@ def ran(tmp_path_factory):
     stale.write_text("of an earlier run")
     os.utime(stale, (1, 1))
     before = hashes(repo)
-    places = {"WPGD_RUNS": "my runs", "STARTED_IN": os.getcwd()}
+    places = {"WPGD_RUNS": "my runs", "WPGD_DATA": "my data", "STARTED_IN": os.getcwd()}
     with mock.patch.dict(os.environ, places), contextlib.redirect_stdout(io.StringIO()) as told:
         code = main(["--profile", "smoke", "--keep-going", "--data-root", str(repo.parent)], repo)
     return repo, code, told.getvalue(), before

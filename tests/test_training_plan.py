@@ -81,6 +81,7 @@ def test_an_expired_budget_starts_no_run(command, tmp_path):
     (PLAN.replace("data: toy3", "dta: toy3"), "'dta'.*Did you mean 'data'"),
     (PLAN.replace("data: toy3", "data: mars"), "unknown data set 'mars'"),
     (PLAN.replace("cost: toy3", "cost: toy4"), "toy4"), (PLAN.replace("cost: toy3, ", ""), "needs a cost"),
+    (PLAN + "models: []\n", "'models'.* twice"), (PLAN + "- {method: pgd, eps: 4, eps: 8}\n", "'eps'.* twice"),
     (PLAN + "- {network: W-17-1, data: mnist5k}\n", "no Wide-ResNet-17-1"),
     (PLAN + "- {network: mlp-8, data: mnist5k}\n", "'mlp-8' cannot read inputs"),
     (PLAN + "- {train_size: 100000}\n", "train_size = 100000")])
