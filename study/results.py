@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -138,7 +139,8 @@ class Results:
             (self.folder / name).unlink(missing_ok=True)
         metrics = {"provenance": facts, "runs": dict(sorted(made.items())), "files": sorted(self._written)}
         write_atomic(self._metrics, json.dumps(metrics, indent=1) + "\n")
-        with FileLock(self.folder / ".lock"):  # other notebooks may end now, too
+        place = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:12]
+        with FileLock(Path(tempfile.gettempdir(), f"wpgd-{place}.lock")):  # another notebook may end now, too
             self._merge("claims.csv", [claim.as_dict() for claim in claims], verdicts.COLUMNS)
             self._merge("paper_vs_ours.csv", self._compared.values(), COMPARED)
         return verdicts.table(claims)
