@@ -1,12 +1,11 @@
 """Figures of the study: seaborn draws tidy frames, this package adds the look, matrices and what seaborn lacks.
 
-A frame has one row an observation and the columns ``profile``, the bold text above a row of panels ("quick: 5,000
+A frame has one row an observation and the columns ``profile``, the bold text above a part of the figure ("quick: 5,000
 digits, W-10-1"), and ``panel``, the title of one axes.
 """
-
 from helpers.plotting.drawings import errorbars, image_rows, regions
 from helpers.plotting.matrices import matrices
-from helpers.plotting.style import FREE, class_palette, finish, palette, place, use_theme
+from helpers.plotting.panels import panels
+from helpers.plotting.style import class_palette, palette, use_theme
 
-__all__ = ["FREE", "class_palette", "errorbars", "finish", "image_rows", "matrices", "palette", "place", "regions",
-           "use_theme"]
+__all__ = ["class_palette", "errorbars", "image_rows", "matrices", "palette", "panels", "regions", "use_theme"]

@@ -2,12 +2,13 @@
 import re
 from itertools import pairwise
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
-from helpers.plotting.style import POINTS, SMALL, WIDTH, finish, place
+from helpers.plotting.panels import panels
+from helpers.plotting.style import POINTS, SMALL, WIDTH
 
 ANNOTATED = 10  # classes up to which each cell shows its number
 NAMED = 20      # classes up to which each class has a tick
@@ -37,43 +38,40 @@ def matrices(frame: pd.DataFrame) -> Figure:
     """
     if unknown := set(frame["kind"]) - set(KINDS):
         raise ValueError(f"Matrices of kind {unknown.pop()!r} are unknown; known are {', '.join(KINDS)}.")
-    frame = place(frame)
-    frame["ylabel"] = np.where(frame["column"] == 0, "true class", "")
-    grid = sns.FacetGrid(frame, row="line", col="column", sharex=False, sharey=False)
     names = frame["group" if "group" in frame and frame["true"].nunique() > NAMED else "true"].astype(str)
     bars = frame.groupby("profile")["kind"].nunique().max()
-    side = (WIDTH - 0.065 * names.str.len().max() - 0.5 - 0.75 * bars) / grid.axes.shape[1]  # inches of a matrix, about
-    for _, rows in frame.groupby("profile", sort=False):
-        left = list(rows.loc[rows["column"] == 0, "true"].unique())
-        for kind, cells in rows.groupby("kind", sort=False):
-            _draw(grid, dict(list(cells.groupby(["line", "column"]))), kind, left, side)
-    return finish(grid, xlabel="predicted class", ylabel="")
+    columns = min(frame.groupby("profile")["panel"].nunique().max(), 3)
+    side = (WIDTH - 0.065 * names.str.len().max() - 0.5 - 0.75 * bars) / columns  # inches of a matrix, about
+    kinds = {key: {name: _matrix(cells, key[1]) for name, cells in rows.groupby("panel", sort=False)}
+             for key, rows in frame.groupby(["profile", "kind"])}
+    return panels(frame, lambda cells: _draw(cells, side, kinds[tuple(cells.iloc[0][["profile", "kind"]])]),
+                  xlabel="predicted class")
 
 
-def _draw(grid: sns.FacetGrid, panels: dict, kind: str, left: list, side: float) -> None:
-    """Heatmaps of one kind with common limits, numbers of one size and one bar."""
-    matrices = {where: _matrix(cells, kind) for where, cells in panels.items()}
-    low, high, beyond = color_limits([matrix.to_numpy() for matrix in matrices.values()], kind)
-    texts = {where: matrix.map(_cell_text, kind=kind, fine=high < FINE).to_numpy()
-             for where, matrix in matrices.items() if len(matrix) <= ANNOTATED}
-    longest = max([2, *(len(text) for cells in texts.values() for text in cells.flat)])
-    for where, matrix in matrices.items():
-        ax = grid.axes_dict[where]
-        image = ax.imshow(matrix, cmap=KINDS[kind][0], vmin=low, vmax=high, interpolation="nearest")
-        ax.set_facecolor("#D9D9D9")
-        ax.spines[:].set_visible(False)
-        size = min(side / len(matrix) * POINTS / (0.66 * longest + 0.45), LARGEST)
+def _draw(cells: pd.DataFrame, side: float, alike: dict) -> None:
+    """The heatmap of a panel, with the limits of all matrices that are `alike`, by panel; the last one has the bar."""
+    kind, panel, ax = cells["kind"].iloc[0], cells["panel"].iloc[0], plt.gca()
+    matrix, (low, high, beyond) = alike[panel], color_limits([one.to_numpy() for one in alike.values()], kind)
+    image = ax.imshow(matrix, cmap=KINDS[kind][0], vmin=low, vmax=high, interpolation="nearest")
+    ax.set_facecolor("#D9D9D9")
+    ax.spines[:].set_visible(False)
+    if len(matrix) <= ANNOTATED:
+        texts = {name: one.map(_cell_text, kind=kind, fine=high < FINE).to_numpy() for name, one in alike.items()}
+        longest = max(len(text) for cells in texts.values() for text in cells.flat)
+        size = min(side / len(matrix) * POINTS / (0.66 * max(2, longest) + 0.45), LARGEST)
         dark = image.to_rgba(matrix.to_numpy())[..., :3] @ [0.299, 0.587, 0.114] < 0.55
-        for (row, column), text in np.ndenumerate(texts.get(where, [])):
+        for (row, column), text in np.ndenumerate(texts[panel]):
             ax.text(column, row, text, ha="center", va="center", fontsize=size, in_layout=False,
                     color="white" if dark[row, column] else "#222222")
-        groups = panels[where].drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna()
-        _ticks(ax, list(matrix), list(groups), side, named=where[1] == 0 or list(matrix) != left)
-    # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
-    inset = ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1])
-    bar = grid.figure.colorbar(image, cax=inset, extend=beyond)
-    bar.set_label(KINDS[kind][2], fontsize=SMALL)
-    bar.outline.set(linewidth=0.4, edgecolor="#888888")
+    groups = cells.drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna()
+    first = ax.get_subplotspec().is_first_col()
+    _ticks(ax, list(matrix), list(groups), side, named=first)
+    ax.set_ylabel("true class" if first else "")
+    if panel == list(alike)[-1]:
+        # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
+        bar = plt.colorbar(image, cax=ax.inset_axes([1 + 0.09 / side, 0, 0.11 / side, 1]), extend=beyond)
+        bar.set_label(KINDS[kind][2], fontsize=SMALL)
+        bar.outline.set(linewidth=0.4, edgecolor="#888888")
 
 
 def _matrix(cells: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -89,19 +87,20 @@ def _matrix(cells: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 def color_limits(matrices: list[np.ndarray], kind: str) -> tuple[float, float, str]:
     """Common colour limits of matrices in display units, and which end of the bar needs an arrow."""
-    many = max(map(len, matrices)) > NAMED
+    count = max(map(len, matrices))
     every = np.concatenate([matrix.ravel() for matrix in matrices])
     off = np.abs(np.concatenate([matrix[~np.eye(len(matrix), dtype=bool)] for matrix in matrices]))
     off = off[np.isfinite(off)] if np.isfinite(off).any() else np.ones(1)
+    low, high = np.percentile(off, [0.5, 99.5] if count > NAMED else [0, 100])
     if kind == "cost":
         # From the nearest pair, not from 0: distances such as 1 - 1 / (d + 1) all lie close to 1.
-        low, high = np.percentile(off, 0.5 if many else 0), off.max()
-        return (low, high, "min" if off.min() < low else "neither") if low < high else (0.0, high or 1.0, "neither")
-    # Less than a percentage point is no dark cell where numbers stand in the cells.
-    high = max(np.percentile(off, 99.5 if many else 100), 1.0 if max(map(len, matrices)) <= ANNOTATED else 1e-9)
-    above, below = bool(np.nanmax(every) > high), bool(np.nanmin(every) < -high)
-    beyond = {(0, 0): "neither", (1, 0): "max", (0, 1): "min", (1, 1): "both"}[above, below]
-    return (-high if kind == "difference" else 0.0), high, beyond
+        low, high = (low, off.max()) if low < off.max() else (0.0, off.max() or 1.0)
+    else:
+        # Less than a percentage point is no dark cell where numbers stand in the cells.
+        high = max(high, 1.0 if count <= ANNOTATED else 1e-9)
+        low = -high if kind == "difference" else 0.0
+    beyond = {(0, 0): "neither", (1, 0): "max", (0, 1): "min", (1, 1): "both"}
+    return low, high, beyond[bool(np.nanmax(every) > high), bool(np.nanmin(every) < low)]
 
 
 def _cell_text(value: float, kind: str, fine: bool) -> str:
@@ -117,23 +116,24 @@ def _cell_text(value: float, kind: str, fine: bool) -> str:
 
 
 def _ticks(ax, classes: list, groups: list, side: float, named: bool) -> None:
-    """Names of classes; of groups of them, between thin lines, where there are many; or their numbers."""
+    """Names of classes; of groups of them, between thin lines, where there are many; else their numbers."""
     count, ticks = len(classes), {}
-    if count > NAMED and groups:
+    if count <= NAMED:
+        ticks = dict(enumerate(classes))
+        long = max(len(str(name)) for name in classes) * 0.6 * SMALL / POINTS > side / count
+        ax.set_xticks(list(ticks), ticks.values(), rotation=90 if long else 0)
+    elif groups:
         edges = [0, *(i for i in range(1, count) if groups[i] != groups[i - 1]), count]
-        for edge in edges[1:-1]:
-            ax.axhline(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
-            ax.axvline(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
+        for draw in (ax.axhline, ax.axvline):
+            for edge in edges[1:-1]:
+                draw(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
         for start, stop in sorted(pairwise(edges), key=lambda edge: edge[0] - edge[1]):  # the largest groups first
             middle = (start + stop - 1) / 2
             if all(abs(middle - other) >= 1.1 * GROUP / POINTS * count / side for other in ticks):
                 ticks[middle] = groups[start]
         ax.set_xticks([])
-        ax.tick_params(axis="y", length=2 if named else 0, labelsize=GROUP)
-    else:
-        shown = range(0, count, 1 if count <= NAMED else 50 if count > 100 else 20)
-        ticks = {index: classes[index] if count <= NAMED else index for index in shown}
-        long = max(len(str(name)) for name in ticks.values()) * 0.6 * SMALL / POINTS > side / len(ticks)
-        ax.set_xticks(list(ticks), ticks.values(), rotation=90 if long else 0)
-        ax.tick_params(length=0)
-    ax.set_yticks(list(ticks), ticks.values() if named else [""] * len(ticks), rotation=0)
+    if ticks:
+        ax.set_yticks(list(ticks), ticks.values())
+    ax.tick_params(length=0 if count <= NAMED else 2, labelleft=named)
+    if count > NAMED:
+        ax.tick_params(axis="y", labelsize=GROUP)
