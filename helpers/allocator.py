@@ -9,6 +9,7 @@ the process as large as it ever was: the environment variable ``WPGD_KEEP_MEMORY
 import ctypes
 import functools
 import os
+from contextlib import suppress
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt(3)
 
@@ -18,9 +19,7 @@ def keep_freed_memory():
     """Tell glibc to keep what is freed until the process ends; macOS, Windows and musl stay as they are."""
     if os.environ.get("WPGD_KEEP_MEMORY") == "0":
         return
-    try:
+    with suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    mallopt(_TRIM_THRESHOLD, -1)  # the heap's end is never returned
-    mallopt(_MMAP_THRESHOLD, 2 ** 30)
+        mallopt(_TRIM_THRESHOLD, -1)  # the heap's end is never returned
+        mallopt(_MMAP_THRESHOLD, 2 ** 30)

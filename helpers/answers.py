@@ -49,8 +49,6 @@ class Evaluation:
     classes: tuple | None = None
 
     def __post_init__(self):
-        if self.num_classes < 2:
-            raise ValueError(f"a classifier needs at least 2 classes, num_classes is {self.num_classes}.")
         for name in ("labels", "predictions"):
             answers = as_labels(getattr(self, name), len(self.labels), self.num_classes).numpy(force=True).copy()
             answers.setflags(write=False)  # what was kept is read once, and handed out to all who ask

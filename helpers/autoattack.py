@@ -11,8 +11,6 @@ import torch
 from helpers import losses
 from helpers.attacks import frozen, validate
 
-MOST_TARGETS = 9
-
 
 @dataclass(frozen=True)
 class AutoAttack:
@@ -47,7 +45,10 @@ class AutoAttack:
                     break
                 with torch.enable_grad():
                     found = part(x[left], y[left]).detach()
-                found = self._inside(found, x[left])
+                # The image itself where rounding, or FAB, which looks for the nearest error, left the ball.
+                length = (found - x[left]).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
+                inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
+                found = torch.where(inside, found, x[left]).clamp(0, 1)
                 right = _right(model, found, y[left])
                 best[left[~right]] = found[~right]
                 left = left[right]
@@ -73,18 +74,12 @@ class AutoAttack:
             classes = model(x[:1]).shape[1]
         if classes < 4:  # the loss of APGD-T is scaled by the gap to the fourth largest logit
             raise ValueError(f"AutoAttack needs at least 4 classes, not {classes}: attack it by PGD with restarts")
-        # torchattacks counts the classes, one more than the targets.
-        targets = {"steps": self.steps, "n_classes": min(classes, MOST_TARGETS + 1)}
+        # torchattacks counts the classes, one more than the nine targets.
+        targets = {"steps": self.steps, "n_classes": min(classes, 10)}
         return [torchattacks.APGD(model, loss="ce", steps=self.steps, **shared),
                 torchattacks.APGDT(model, **targets, **shared),
                 torchattacks.FAB(model, multi_targeted=True, **targets, **shared),
                 square]
-
-    def _inside(self, found, x):
-        """The image itself where rounding, or FAB, which looks for the nearest error, left the ball."""
-        length = (found - x).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
-        inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
-        return torch.where(inside, found, x).clamp(0, 1)
 
 
 @torch.no_grad()

@@ -152,8 +152,9 @@ def from_draws(value, values, confidence=0.95, method="percentile"):
     if not len(values) or (method == "basic" and not np.isfinite(value)):
         return Interval(value)
     low, high = np.percentile(values, [tail, 100 - tail])
-    return Interval(value, *((low, high) if method == "percentile" else (
-        min(2 * value - high, value), max(2 * value - low, value))))
+    if method == "basic":
+        low, high = min(2 * value - high, value), max(2 * value - low, value)
+    return Interval(value, low, high)
 
 
 def hull(intervals):
