@@ -1,8 +1,10 @@
 """Faults of the place where runs lie: told in a sentence with the file's name, before the work, and nothing is left."""
+import io
 import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from helpers import answers, attacks, evaluation, files, training
 from helpers.autoattack import AutoAttack
 from helpers.costs import CostMatrix
-from helpers.training import loop, manifest, store
+from helpers.training import checkpoint, loop, manifest, store
 from jobs import export
 from jobs.__main__ import main
 from jobs.runs import find
@@ -268,7 +270,6 @@ UNUSUAL = {
     "epoch 99 of 6": lambda saved: change(saved, ["epoch"], 99), "epoch -1": lambda saved: change(saved, ["epoch"], -1),
     "epoch as text": lambda saved: change(saved, ["epoch"], "1"),
     "no history": lambda saved: change(saved, ["rows"], []),
-    "another run": lambda saved: change(saved, ["run"], "stripes_W-10-1_CE_seed=7-0123456789"),
     "other keys": lambda saved: change(saved, ["model"], {"layer.weight": torch.zeros(3)}),
     "a shape": lambda saved: change(saved, ["model", "stem.weight"], torch.zeros(2, 2)),
     "NaN": lambda saved: spoil(saved["model"]["stem.weight"]),
@@ -293,12 +294,12 @@ def half(stripes, tmp_path_factory):
     return run, kept[0]
 
 
-def resumed(half, stripes, tmp_path, alter=lambda saved: None):
+def resumed(half, stripes, tmp_path, alter=lambda saved: None, seal=lambda content, folder: content):
     run, content = half
-    folder = tmp_path / run.folder.name
-    files.write_atomic(folder / "checkpoint.pt", content)
-    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    torch.save(alter(saved) or saved, folder / "checkpoint.pt")
+    folder, altered = tmp_path / run.folder.name, io.BytesIO()
+    saved = torch.load(io.BytesIO(content), weights_only=True)
+    torch.save(alter(saved) or saved, altered)
+    files.write_atomic(folder / "checkpoint.pt", seal(altered.getvalue(), folder))
     return training.train(run.config, data_root=stripes, store=tmp_path, progress=False)
 
 
@@ -311,10 +312,22 @@ def test_an_unusual_checkpoint_starts_again_with_a_sentence(half, stripes, tmp_p
     assert json.loads((run.folder / "provenance.json").read_text())["resumed_after_epoch"] == 0
 
 
+def test_the_checkpoint_of_another_run_or_a_changed_byte_starts_again(half, stripes, tmp_path, capsys):
+    run, content = half
+    folder, other = tmp_path / run.folder.name, Path("stripes_W-10-1_CE_seed=7-0123456789")
+    spoilt = bytearray(content)
+    spoilt[len(spoilt) // 2] ^= 1
+    for wrong in (checkpoint.sealed(content[:-32], other), bytes(spoilt), content[:-1]):
+        files.write_atomic(folder / "checkpoint.pt", wrong)
+        again = training.train(run.config, data_root=stripes, store=tmp_path, progress=False)
+        assert "training did not write it for this run" in capsys.readouterr().out and equal(again, run)
+        shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("alter", [lambda saved: None,
                                    lambda saved: saved["optimizer"]["param_groups"][0].update(momentum=0) or None])
 def test_a_usual_checkpoint_goes_on_with_the_settings_of_the_config(half, stripes, tmp_path, capsys, alter):
-    run = resumed(half, stripes, tmp_path, alter)
+    run = resumed(half, stripes, tmp_path, alter, checkpoint.sealed)
     assert "checkpoint" not in capsys.readouterr().out and equal(run, half[0]) and len(run.rows) == 2
     assert json.loads((run.folder / "provenance.json").read_text())["resumed_after_epoch"] == 1
     assert {path.name for path in Path(run.folder).iterdir()} == {path.name for path in half[0].folder.iterdir()} - {

@@ -137,7 +137,8 @@ def test_the_name_of_a_run_on_many_classes_is_one_that_a_file_system_takes(tmp_p
 @pytest.mark.parametrize("flags, precision", [("fpu avx512_bf16 sse", "bf16"), ("fpu amx_bf16", "bf16"),
                                               ("fpu avx512f avx2", "float32")])
 def test_auto_is_the_precision_that_this_processor_computes_in(stripes, tmp_path, monkeypatch, flags, precision):
-    monkeypatch.setattr(launch, "Path", lambda name: SimpleNamespace(read_text=lambda: f"flags : {flags}\n"))
+    told = SimpleNamespace(is_file=lambda: True, read_text=lambda: f"flags : {flags}\n")
+    monkeypatch.setattr(launch, "Path", lambda name: told)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run = prepare(training.configure(BASE, precision="auto"), stripes, tmp_path)
     named = prepare(training.configure(BASE, precision=precision), stripes, tmp_path)

@@ -2,6 +2,7 @@
 import copy
 import datetime
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +24,9 @@ def new_accelerator():
     if not several and "MASTER_PORT" in os.environ and "ACCELERATE_USE_CPU" in os.environ:
         raise ValueError("accelerate launch starts one process on a CPU without MPI, however many are asked for: use "
                          "torchrun --nproc_per_node N -m helpers.training ...")
-    placing = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE", "ACCELERATE_CPU_AFFINITY", "ACCELERATE_DEBUG_MODE")
-    changing = [name for name in os.environ if name.startswith("ACCELERATE_") and name not in placing]
-    exported = {name: os.environ.pop(name) for name in changing}
+    placing = "ACCELERATE_(USE_CPU|TORCH_DEVICE|CPU_AFFINITY|DEBUG_MODE)"
+    exported = {name: os.environ.pop(name) for name in list(os.environ)
+                if name.startswith("ACCELERATE_") and not re.fullmatch(placing, name)}
     try:
         # Without `cpu`, several CPU processes would train independently. They wait long for one that evaluates.
         return Accelerator(cpu=several and not torch.cuda.is_available(), mixed_precision="no",
@@ -131,8 +132,6 @@ def fast_precision():
     """"bf16" where the GPU, or else the processor, computes in it; "float32" where it would be emulated."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        flags = set()
-    return "bf16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
+    said = Path("/proc/cpuinfo")
+    flags = said.read_text().split() if said.is_file() else ()
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

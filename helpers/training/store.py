@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,24 +65,21 @@ class Run:
     @property
     def summary(self):
         """One line: NE and AE on the held-out images, epochs, seconds."""
-        found = self.metrics or {"val_ne": math.nan, "val_ae": math.nan, "epochs": 0, "seconds": 0}
+        found = self.metrics
         attacked = "" if math.isnan(found["val_ae"]) else f", AE {found['val_ae']:.1f} %"
         return f"NE {found['val_ne']:.1f} %{attacked} on validation, {found['epochs']} epochs, {found['seconds']:.0f} s"
 
     def __repr__(self):
-        return f"Run({self.config.label!r}, {self.summary}, {self.folder.name!r})"
+        return f"Run({self.config.label!r}, {self.summary if self.metrics else 'not trained'}, {self.folder.name!r})"
 
     def network(self):
         """The network with the weights that the seed gives, whatever generator and float type are the global ones."""
-        usual = torch.get_default_dtype()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
+        data = self.dataset
+        with torch.random.fork_rng(devices=[]), ExitStack() as after:
+            after.callback(torch.set_default_dtype, torch.get_default_dtype())
             torch.set_default_dtype(torch.float32)
-            try:
-                network = parts.build_network(self.config.network, self.dataset.num_classes, self.dataset.in_channels,
-                                              self.dataset.mean, self.dataset.std)
-            finally:
-                torch.set_default_dtype(usual)
+            torch.manual_seed(self.config.seed)
+            network = parts.build_network(self.config.network, data.num_classes, data.in_channels, data.mean, data.std)
         if self.config.start:
             with reading(weights_of(self.config.start, self.folder.parent)) as file:
                 network.load_state_dict(load_file(file))
