@@ -16,7 +16,8 @@ from helpers.training import parts
 UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "loss"),
           "pgd": ("cost", "p", "lam"), "wpgd": ("loss",)}
 # What numbers must be, beside their types.
-RANGES = ((("eps", "val_eps", "weight_decay", "steps", "val_steps", "p"), ">= 0", lambda x: 0 <= x < math.inf),
+RANGES = ((("eps", "val_eps", "weight_decay", "steps", "val_steps", "p"), "finite and >= 0",
+           lambda x: 0 <= x < math.inf),
           (("epochs", "batch_size", "val_every", "val_images", "batch_norm_parts"), ">= 1", lambda x: x >= 1),
           (("lr", "lam"), "> 0", lambda x: x > 0), (("warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
 
@@ -101,7 +102,7 @@ class TrainConfig:
     def __post_init__(self):
         hints, put = typing.get_type_hints(type(self)), functools.partial(object.__setattr__, self)
         for item in dataclasses.fields(self):
-            put(item.name, _typed(item.name, getattr(self, item.name), hints[item.name]))
+            put(item.name, typed(item.name, getattr(self, item.name), hints[item.name]))
         self._check()
         if self.method != "ce" and self.val_eps is None:
             put("val_eps", self.eps)
@@ -198,7 +199,7 @@ def check_names(given, known):
             raise ValueError(f"{name!r} is no setting of a training run.{advice}")
 
 
-def _typed(name, value, hint):
+def typed(name, value, hint):
     """`value` as a field's type, or an error that names the field; an int is a float, a list or an array a tuple."""
     allowed = typing.get_args(hint) or (hint,)
     if getattr(value, "ndim", None) == 0:

@@ -79,6 +79,17 @@ def alone(run, seconds=None):
         lock.release()
 
 
+def own_part(size, accelerator):
+    """The slice of a batch that this process learns from.  All draw order, crops and noise of the whole batch, which
+    costs little, and cut out their own part.
+    """
+    if size % accelerator.num_processes:
+        raise ValueError(f"a batch of {size} images has no equal parts for {accelerator.num_processes} processes: "
+                         "choose another batch_size, or number of processes")
+    share = size // accelerator.num_processes
+    return slice(share * accelerator.process_index, share * (accelerator.process_index + 1))
+
+
 def shared_learner(model, config, accelerator):
     """The network that learns where several processes share a batch: `model` with the same tensors, BatchNorm as
     `batch_norm_parts` says.  The attack works on `model` itself, of whose gradients nobody need know.

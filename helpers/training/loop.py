@@ -17,7 +17,7 @@ from helpers.evaluation import evaluate
 from helpers.provenance import commit, provenance, source_digest
 from helpers.training import checkpoint, parts
 from helpers.training.compiling import compile_step, worthwhile
-from helpers.training.launch import OutOfTime, alone, new_accelerator, on_main, shared_learner
+from helpers.training.launch import OutOfTime, alone, new_accelerator, on_main, own_part, shared_learner
 from helpers.training.progress import Progress
 from helpers.training.store import finished, prepare
 
@@ -104,12 +104,8 @@ class Trainer:
         ours, self.augment = (parts.NONE, augment) if callable(augment) else (augment, None)
         self.batches = data.Augment(run.dataset.x_train[train].to(device), **ours)
         self.labels = run.dataset.y_train[train].to(device)
-        self.size, processes = min(config.batch_size, len(train)), accelerator.num_processes
-        if self.size % processes:
-            raise ValueError(f"a batch of {self.size} images has no equal parts for {processes} processes: choose "
-                             "another batch_size, or number of processes")
-        # All processes draw order, crops and noise of the whole batch, which cost little, and cut out their own part.
-        self.own = slice(*(self.size // processes * (accelerator.process_index + end) for end in (0, 1)))
+        self.size = min(config.batch_size, len(train))
+        self.own = own_part(self.size, accelerator)
         self.autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=config.precision == "bf16")
         self.attack = self._inner_attack()
         # What is attacked, and what learns.

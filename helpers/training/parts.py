@@ -90,11 +90,6 @@ def is_ours(network):
     return re.match("W-|mlp", network) is not None
 
 
-def load_data(name, root):
-    """A registered data set, or one that `data.load` finds."""
-    return PARTS["data"].get(name) or data.load(name, root)
-
-
 def build_network(name, num_classes, in_channels, mean=None, std=None):
     """The network of a name: registered, of `models.build`, or of torchvision ("resnet18"), pixels normalised."""
     if name in PARTS["network"]:

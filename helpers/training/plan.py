@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers import profiles
-from helpers.training.config import TrainConfig, check_names, configure
+from helpers.training.config import TrainConfig, check_names, configure, typed
 from helpers.training.loop import train
 from helpers.training.store import exported, finished, prepare
 
@@ -16,11 +16,8 @@ FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
 # What may be a list, a run each; the last one varies fastest.
 VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")
-# What a model may say beside what it is, and whether it is that.
-BESIDE = {"minutes": ("a number", lambda value: type(value) in (int, float)),
-          "autoattack": ("the number of test images", lambda value: type(value) is int and value >= 0),
-          "notebooks": ("a list of numbers, such as [5, 6]",
-                        lambda value: isinstance(value, list) and all(type(one) is int for one in value))}
+# What a model may say beside what it is; `notebooks` is for the runner.
+BESIDE = {"minutes": float | None, "autoattack": int | None, "notebooks": list | None}
 COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
@@ -63,16 +60,14 @@ def _entries(model, recipe):
     if not isinstance(model, dict):
         raise ValueError(f"it must be a mapping of settings, not {model!r}")
     check_names(model, (*FIELDS, *TAGS, *BESIDE))
-    for name, (wanted, holds) in BESIDE.items():
-        if name in model and not holds(model[name]):
-            raise ValueError(f"{name} = {model[name]!r}: give {wanted}")
+    minutes, autoattack, _ = (typed(name, model.get(name), hint) for name, hint in BESIDE.items())
     several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
     for values in itertools.product(*several.values()):
         one = {**model, **dict(zip(several, values))}
         config = configure(recipe, {name: value for name, value in one.items() if name in FIELDS})
         tags = {name: one.get(name, "") for name in TAGS}
         cost = model.get("cost", recipe.get("cost", ""))
-        yield Entry(config, model.get("minutes"), model.get("autoattack", 0), tags, cost)
+        yield Entry(config, minutes, autoattack or 0, tags, cost)
 
 
 def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):

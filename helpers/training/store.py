@@ -146,7 +146,7 @@ def prepare(config, data_root=None, store=None):
                 for one in sorted(("bf16", "float32"), key=lambda one: one != fast_precision())]
         return min(both, key=lambda run: 0 if finished(run.folder) or exported(run.folder.name) else
                    2 - (run.folder / "checkpoint.pt").is_file())
-    dataset = parts.load_data(config.data, data_root)
+    dataset = parts.PARTS["data"].get(config.data) or data.load(config.data, data_root)
     if config.classes is not None:
         dataset = data.select_classes(dataset, config.classes)
     split = data.split(dataset.y_train, config.val_size, config.train_size, config.split_seed)
