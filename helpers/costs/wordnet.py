@@ -83,6 +83,7 @@ def _depth(synset, pick):
     return 1 + pick(_depth(parent, pick) for parent in parents) if parents else 0
 
 
+@cache
 def _path(a, b):
     """Edges of the shortest way from a up to a common ancestor and down to b; NLTK's shortest_path_distance."""
     up, down = _up(a), _up(b)
