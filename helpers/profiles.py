@@ -20,6 +20,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "profiles"
 # What a profile may inherit.
 CONTENT = {"imports": [], "recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}
+FOR_PLANS = ("notebooks", "minutes", "autoattack")  # what a model has beside what a notebook reads
 
 
 def suggest(word, known):
@@ -62,6 +63,21 @@ def read(path, folder=FOLDER):
     return content | {"description": str(content.get("description") or "")}
 
 
+def parameters(notebook, *contents):
+    """What profiles give a notebook ("01_toy_boundaries"), {name: value}, the last one over those before it.
+
+    ``models`` are those that name its number, and ``recipe`` theirs, where the last profile has any.
+    """
+    found = {}
+    for content in contents:
+        found |= content["common"] | content["notebooks"].get(notebook, {})
+    if contents[-1]["models"]:
+        chosen = [model for model in contents[-1]["models"] if int(notebook[:2]) in model.get("notebooks", ())]
+        found["models"] = [{key: model[key] for key in model if key not in FOR_PLANS} for model in chosen]
+        found["recipe"] = contents[-1]["recipe"]
+    return found
+
+
 def _extended(path, folder, above=()):
     """The content of a profile, laid over that of the one which it extends; name and description are its own."""
     content = _parsed(path)
@@ -102,14 +118,11 @@ def _parsed(path):
                     raise yaml.MarkedYAMLError(f"the key {key.value!r} stands twice", key.start_mark)
             return super().construct_mapping(node, deep)
 
-    tag, digits = "tag:yaml.org,2002:", list("-+.0123456789")
-    Loader.yaml_implicit_resolvers = {  # without the words, octal numbers, times and dates of YAML 1.1
-        first: [one for one in known if one[0] in (tag + "null", tag + "merge")]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-    for kind, pattern, starts in (
-            ("bool", "(true|True|TRUE|false|False|FALSE)$", list("tTfF")), ("int", "[-+]?[0-9]+$", digits),
-            ("float", r"([-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", digits)):
-        Loader.add_implicit_resolver(tag + kind, re.compile(pattern), starts)
+    tag, Loader.yaml_implicit_resolvers = "tag:yaml.org,2002:", {}  # without the words, octals and dates of YAML 1.1
+    for kind, pattern in {"null": "~|null|Null|NULL|", "bool": "true|True|TRUE|false|False|FALSE", "merge": "<<",
+                          "int": "[-+]?[0-9]+", "float":
+                          r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan"}.items():
+        Loader.add_implicit_resolver(tag + kind, re.compile(f"({pattern})$"), None)
     Loader.add_constructor(tag + "int", lambda _, node: int(node.value))
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)

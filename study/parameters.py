@@ -23,15 +23,13 @@ def changed(notebook, given):
     path = profiles.FOLDER / f"{given['profile']}.yaml"
     if not path.is_file():
         return {}
-    quick, profile = (profiles.read(profiles.FOLDER / name) for name in ("quick.yaml", path.name))
-    wanted = {}  # what a profile leaves out is as in quick, which sets all
-    for one in (quick, profile):
-        wanted |= one["common"] | one["notebooks"].get(notebook, {})
+    # What a profile leaves out is as in quick, which sets all.
+    wanted = profiles.parameters(notebook, *map(profiles.read, (profiles.FOLDER / "quick.yaml", path)))
+    planned, recipe = wanted.pop("models", []), wanted.pop("recipe", {})
     found = {name: given[name] for name, value in wanted.items() if name in given and given[name] != value}
     if "models" in given:
-        planned = [model for model in profile["models"] if int(notebook[:2]) in model.get("notebooks", ())]
         ours, theirs = (_settings(expand(*which)) for which in (
-            (given["models"], given["recipe"]), (planned, profile["recipe"])))
+            (given["models"], given["recipe"]), (planned, recipe)))
         if sorted(map(str, ours)) != sorted(map(str, theirs)):
             several = {name: [{row[name] for row in rows} for rows in (ours, theirs)] for name in (*FIELDS, *TAGS)}
             varied = {name: ", ".join(sorted(mine)) for name, (mine, planned) in several.items() if mine != planned}

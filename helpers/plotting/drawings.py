@@ -33,23 +33,21 @@ def errorbars(rows: pd.DataFrame, x: str, y: str, *, hue: str, kind: str = "line
     palette = palette or style.palette(rows[hue])
     bases = list(dict.fromkeys(name.partition(", paper")[0] for name in palette))
     categories = list(rows[x].sort_values().unique() if pd.api.types.is_numeric_dtype(rows[x]) else rows[x].unique())
+    # Lines are as far apart on paper whether there are two categories or four.
+    step = 0.82 / len(bases) if kind == "bar" else 0.03 * dodge * max(len(categories) - 1, 1)
     for name in [name for name in palette if name in set(rows[hue])]:
         base, printed, _ = name.partition(", paper")
         index, series = bases.index(base), rows[rows[hue] == name].set_index(x)[y].reindex(categories).dropna()
         place = np.array([categories.index(value) for value in series.index])
         cells = [tuple(cell) if np.iterable(cell) else (cell, np.nan, np.nan) for cell in series]
         value, low, high = np.array(cells, dtype=float).T
+        place = place + step * (index - (len(bases) - 1) / 2)
         look = {"color": palette[name], "label": name, "yerr": [value - low, high - value], "capsize": 2}
         if kind == "bar":
-            width = 0.82 / len(bases)
-            ax.bar(place + (index + 0.5) * width - 0.41, value, 0.92 * width, error_kw={"lw": 0.9, "ecolor": "#333333"},
-                   **look)
+            ax.bar(place, value, 0.92 * step, error_kw={"lw": 0.9, "ecolor": "#333333"}, **look)
         else:
-            # As far apart on paper whether there are two categories or four.
-            shift = 0.03 * max(len(categories) - 1, 1) * (index - (len(bases) - 1) / 2) if dodge else 0
             look |= {"linestyle": "dotted", "markerfacecolor": "white"} if printed else {}
-            ax.errorbar(place + shift, value, marker=MARKERS[index % 10], markersize=4, linewidth=1.2, elinewidth=0.9,
-                        **look)
+            ax.errorbar(place, value, marker=MARKERS[index % 10], markersize=4, linewidth=1.2, elinewidth=0.9, **look)
     names = [f"{value:g}" if isinstance(value, float) else str(value) for value in categories]
     ax.set_xticks(range(len(names)), ["0\n(PGD)" if x == "p" and name == "0" else name for name in names])
     ax.margins(x=0.08)

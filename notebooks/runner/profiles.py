@@ -3,14 +3,13 @@
 import ast
 import json
 
-from helpers.profiles import read, suggest
+from helpers.profiles import parameters, read, suggest
 from runner import cli
 
 # Who sets the parameters that are no business of a notebook's section.
 ELSEWHERE = {**dict.fromkeys(("profile", "results", "data_root"), "the command line (see ./run_all.sh --help)"),
              **dict.fromkeys(("recipe", "models"), "the top of the profile, for all notebooks")}
 EMBEDDED = ("mnist5k", "toy3")  # data that come with the packages: nothing to look for
-FOR_PLANS = ("notebooks", "minutes", "autoattack")  # what a model has beside what a notebook reads
 
 
 def load(options, repo=cli.REPO):
@@ -30,10 +29,6 @@ def load(options, repo=cli.REPO):
     except ValueError as error:
         raise ValueError(f"profile {options.profile}: {error}") from None
     for notebook, given in values.items():
-        if content["models"] and "models" in declared[notebook]:
-            chosen = [model for model in content["models"] if int(notebook[:2]) in model.get("notebooks", ())]
-            given["models"] = [{key: model[key] for key in model if key not in FOR_PLANS} for model in chosen]
-            given["recipe"] = content["recipe"]
         places = {"profile": content["name"], "results": str(options.results)}
         places |= {} if options.data_root is None else {"data_root": str(options.data_root)}
         given |= {name: place for name, place in places.items() if name in declared[notebook]}
@@ -82,16 +77,18 @@ def _values(content, declared):
             raise ValueError(f"common: no notebook declares the parameter {key!r}.{suggest(key, every)}")
     found = {}
     for notebook, defaults in declared.items():
-        common = {key: value for key, value in content["common"].items() if key in defaults}
-        found[notebook] = common | content["notebooks"].get(notebook, {})
         own = [name for name in defaults if name not in ELSEWHERE]
-        for key, value in found[notebook].items():
+        common = [key for key in content["common"] if key in defaults]
+        for key in (*common, *content["notebooks"].get(notebook, {})):
             if key in ELSEWHERE:
                 raise ValueError(f"{notebook}: {key!r} is set by {ELSEWHERE[key]}; remove it.")
             if key not in defaults:
                 raise ValueError(f"{notebook} declares no parameter {key!r}.{suggest(key, own)} It declares "
                                  f"{', '.join(own) or 'none'}.")
-            _check(value, defaults[key], f"{notebook}: {key}")
+        given = parameters(notebook, content).items()
+        found[notebook] = {name: value for name, value in given if name in defaults}
+        for name in (name for name in own if name in found[notebook]):
+            _check(found[notebook][name], defaults[name], f"{notebook}: {name}")
     return found
 
 
