@@ -48,7 +48,7 @@ def pgd(model, x, y, loss=losses.cross_entropy, *, eps, step_size, steps, norm="
 
     Raises ValueError for images outside [0, 1] or of integer type, labels that do not fit, eps < 0, an unknown norm.
     """
-    validate(x, y, eps, norm, check)
+    validate(x, eps, norm, check)
     if steps < 0 or restarts < 1 or (steps and eps and not 0 < step_size < math.inf):
         raise ValueError(f"steps = {steps}, restarts = {restarts}, step_size = {step_size}: steps must be >= 0, "
                          "restarts >= 1 and step_size > 0 and finite")
@@ -156,10 +156,8 @@ def frozen(model):
 
     Without weight gradients an attack step costs a third less. The block gets the model, `prepared` for many calls.
     """
-    if not isinstance(model, nn.Module):
-        yield model
-        return
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = model.parameters() if isinstance(model, nn.Module) else ()
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
     try:
         with in_eval_mode(model):
             for parameter in learned:
@@ -218,7 +216,7 @@ def default_step_size(eps, steps):
     return 2.5 * eps / max(steps, 1)
 
 
-def validate(x, y, eps, norm, check=True):
+def validate(x, eps, norm, check=True):
     """Refuse with a ValueError what no attack can use; ``check`` also reads the values of x, a GPU waits for that."""
     if norm not in NORMS:
         raise ValueError(f"unknown norm {norm!r}: one of {', '.join(NORMS)}")

@@ -11,7 +11,8 @@ import torch
 
 from helpers.attacks import PGD, ZeroGradientWarning
 from helpers.autoattack import AutoAttack
-from helpers.evaluation import evaluate_run, predict_logits, stratified_subset
+from helpers.data import stratified_subset
+from helpers.evaluation import evaluate_run, predict_logits
 from helpers.losses import margin_loss
 
 MISSED = 8.0  # points by which another attack may find more errors than PGD

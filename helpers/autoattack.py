@@ -30,7 +30,7 @@ class AutoAttack:
     @torch.inference_mode(False)
     def __call__(self, model, x, y):
         """Attack images (N, C, H, W) in [0, 1] with labels (N,); errors as `attacks.pgd`, and below 4 classes."""
-        validate(x, y, self.eps, self.norm)
+        validate(x, self.eps, self.norm)
         x = x.clone() if x.is_inference() else x.detach()
         best, usual = x.clone(), torch.get_default_dtype()
         if self.eps == 0 or len(x) == 0:

@@ -16,6 +16,7 @@ from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
 from helpers.attacks import PGD, in_eval_mode, in_format_of, tell_zero_gradients
 from helpers.checks import as_cost, as_images, as_labels, as_logits, as_matrix
+from helpers.data import stratified_subset
 from helpers.provenance import OtherSourceWarning, same_source, source_digest
 
 BATCH, CPU_ATTACK_BATCH = 500, 125  # on a CPU, activations of larger batches leave the cache: a quarter slower
@@ -127,27 +128,6 @@ def features(model, images, *, batch_size=None):
 def confusion_matrix(model, images, labels, attack=None, **options):
     """The (K, K) confusion matrix of `evaluate`, whose `options` these are; rows are true classes and sum to 1."""
     return evaluate(model, images, labels, attack, **options).confusion
-
-
-def stratified_subset(labels, limit, seed=0):
-    """The sorted indices of `limit` images with every class in its proportion, at least one each.
-
-    The choice depends only on the (N,) integer labels, limit and seed; balanced classes get equal shares (to within
-    one). None or a limit >= N keeps all images; one below the number of classes is a ValueError.
-    """
-    labels = as_labels(labels).numpy(force=True)
-    if limit is None or limit >= len(labels):
-        return np.arange(len(labels))
-    classes, counts = np.unique(labels, return_counts=True)
-    if limit < len(classes):
-        raise ValueError(f"limit = {limit} cannot show all {len(classes)} classes; use at least that many images.")
-    spare = (limit - len(classes)) * (counts - 1) / (len(labels) - len(classes))
-    take = 1 + np.floor(spare).astype(int)
-    largest_remainder = np.argsort(np.floor(spare) - spare, kind="stable")
-    take[largest_remainder[: limit - take.sum()]] += 1
-    rng = np.random.default_rng(seed)
-    chosen = [rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in zip(classes, take, strict=True)]
-    return np.sort(np.concatenate(chosen))
 
 
 def weighted_score(cost, confusion):

@@ -125,6 +125,23 @@ def four_classes():
     return data.Dataset("four", x, y, x[:12], y[:12], ("ant", "bee", "cat", "dog"))
 
 
+def test_stratified_subset_keeps_the_proportions():
+    labels = np.repeat([0, 1, 2], [100, 40, 3])
+    chosen = data.stratified_subset(labels, 50)
+    assert len(np.unique(chosen)) == 50 and (np.diff(chosen) > 0).all()
+    counts = np.bincount(labels[chosen])
+    assert counts[2] >= 1 and abs(counts[0] / counts[1] - 2.5) < 0.3
+    np.testing.assert_array_equal(chosen, data.stratified_subset(labels, 50))
+    assert np.bincount(labels[data.stratified_subset(labels, 3)]).tolist() == [1, 1, 1]
+    assert len(data.stratified_subset(labels, 142)) == 142 and len(data.stratified_subset(labels, 1000)) == 143
+    balanced = np.arange(1000) % 10
+    assert np.bincount(balanced[data.stratified_subset(balanced, 200)]).tolist() == [20] * 10
+    # The images of every committed answer to a part of a test set: this choice must not change.
+    assert data.stratified_subset(balanced, 12).tolist() == [95, 177, 360, 398, 543, 556, 619, 820, 892, 941, 964, 981]
+    with pytest.raises(ValueError, match="all 3 classes"):
+        data.stratified_subset(labels, 2)
+
+
 def test_pairs_of_classes_keep_their_images_and_are_relabelled_in_order():
     whole = four_classes()
     pair = data.select_classes(whole, ("dog", "bee"))

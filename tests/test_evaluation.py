@@ -184,23 +184,6 @@ def test_an_absent_class_is_a_nan_row_only_when_allowed():
         Evaluation([199], [0], 200)
 
 
-def test_stratified_subset_keeps_the_proportions():
-    labels = np.repeat([0, 1, 2], [100, 40, 3])
-    chosen = ev.stratified_subset(labels, 50)
-    assert len(np.unique(chosen)) == 50 and (np.diff(chosen) > 0).all()
-    counts = np.bincount(labels[chosen])
-    assert counts[2] >= 1 and abs(counts[0] / counts[1] - 2.5) < 0.3
-    np.testing.assert_array_equal(chosen, ev.stratified_subset(labels, 50))
-    assert np.bincount(labels[ev.stratified_subset(labels, 3)]).tolist() == [1, 1, 1]
-    assert len(ev.stratified_subset(labels, 142)) == 142 and len(ev.stratified_subset(labels, 1000)) == 143
-    balanced = np.arange(1000) % 10
-    assert np.bincount(balanced[ev.stratified_subset(balanced, 200)]).tolist() == [20] * 10
-    # The images of every committed answer to a part of a test set: this choice must not change.
-    assert ev.stratified_subset(balanced, 12).tolist() == [95, 177, 360, 398, 543, 556, 619, 820, 892, 941, 964, 981]
-    with pytest.raises(ValueError, match="all 3 classes"):
-        ev.stratified_subset(labels, 2)
-
-
 # S of Eq. (7) ---------------------------------------------------------------------------------------------
 
 ROBUST = np.array([[0.5, 0.4, 0.1], [0.3, 0.6, 0.1], [0.1, 0.1, 0.8]])

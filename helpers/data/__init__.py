@@ -2,7 +2,7 @@
 from helpers.data.augment import Augment
 from helpers.data.dataset import Dataset, to_float
 from helpers.data.load import NAMES, default_root, load, provide
-from helpers.data.split import Split, class_index, imbalance, select_classes, split
+from helpers.data.split import Split, class_index, imbalance, select_classes, split, stratified_subset
 
 __all__ = ["NAMES", "Augment", "Dataset", "Split", "class_index", "default_root", "imbalance", "load", "provide",
-           "select_classes", "split", "to_float"]
+           "select_classes", "split", "stratified_subset", "to_float"]

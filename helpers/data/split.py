@@ -1,9 +1,12 @@
-"""Fixed splits of the training set, pairs of classes, and unbalanced classes (Sec. 3.2)."""
+"""Fixed splits of the training set, parts of a test set, pairs of classes, and unbalanced classes (Sec. 3.2)."""
 import math
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
+
+from helpers.checks import as_labels
 
 
 class Split(NamedTuple):
@@ -40,6 +43,27 @@ def split(labels, val_size=0.1, train_size=None, seed=0):
         if missing := sorted(set(labels.tolist()) - set(labels[indices].tolist())):
             raise ValueError(f"the {part} part of {len(indices)} images has none of class {missing[0]}: enlarge it")
     return Split(train, validation)
+
+
+def stratified_subset(labels, limit, seed=0):
+    """The sorted indices of `limit` images with every class in its proportion, at least one each.
+
+    The choice depends only on the (N,) integer labels, limit and seed; balanced classes get equal shares (to within
+    one). None or a limit >= N keeps all images; one below the number of classes is a ValueError.
+    """
+    labels = as_labels(labels).numpy(force=True)
+    if limit is None or limit >= len(labels):
+        return np.arange(len(labels))
+    classes, counts = np.unique(labels, return_counts=True)
+    if limit < len(classes):
+        raise ValueError(f"limit = {limit} cannot show all {len(classes)} classes; use at least that many images.")
+    spare = (limit - len(classes)) * (counts - 1) / (len(labels) - len(classes))
+    take = 1 + np.floor(spare).astype(int)
+    largest_remainder = np.argsort(np.floor(spare) - spare, kind="stable")
+    take[largest_remainder[: limit - take.sum()]] += 1
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.flatnonzero(labels == k))[:n] for k, n in zip(classes, take, strict=True)]
+    return np.sort(np.concatenate(chosen))
 
 
 def class_index(dataset, name):
