@@ -66,20 +66,19 @@ def from_spec(spec, dataset, symmetric=True):
         return from_spec(spec["values"], dataset, spec.get("symmetric", True))
     if hasattr(spec, "__len__") and not isinstance(spec, str):
         return CostMatrix(spec, classes, symmetric=symmetric)
-    distances = {f"wordnet:{distance}": distance for distance in DISTANCES}
     if str(spec).lower().endswith((".csv", ".tsv", ".txt")):
         return read_csv(spec, classes, symmetric=symmetric)
     if spec == "toy3":
         return CostMatrix(TOY3, classes, name="toy3")
     if spec == "linear_boundary":
         return linear_boundary_cost(dataset.x_train, dataset.y_train, classes)
-    if spec not in (*distances, "superclass"):
-        raise ValueError(f"There is no cost matrix {spec!r}. Choose one of {', '.join(distances)}, linear_boundary, "
-                         "superclass, toy3, the path of a .csv file, K rows of K numbers, or a mapping of pairs.")
-    among = SUPERCLASSES if spec == "superclass" else DATA_SETS
-    if (name := data_set_of(classes, among)) is None:
-        raise ValueError(f"The cost {spec!r} is known for the classes of {', '.join(among)}, not for those of "
-                         f"{dataset.name!r}. Use 'linear_boundary', the path of a CSV file, or K rows of numbers.")
+    distances = {f"wordnet:{distance}": distance for distance in DISTANCES}
+    name = data_set_of(classes, DATA_SETS if spec in distances else SUPERCLASSES if spec == "superclass" else ())
+    if name is None:
+        raise ValueError(f"There is no cost matrix {spec!r} for the classes of {dataset.name!r}. Choose one of "
+                         f"{', '.join(distances)} (classes of {', '.join(DATA_SETS)}), superclass (of "
+                         f"{', '.join(SUPERCLASSES)}), linear_boundary, toy3, the path of a .csv file, K rows of K "
+                         "numbers, or a mapping of pairs.")
     if spec in distances:
         return wordnet_cost(name, distances[spec], classes)
     group = [superclasses(name)[row["class"]] for row in find(name, classes)]
@@ -114,7 +113,6 @@ def linear_boundary_cost(images, labels, classes=None):
 
     A multinomial logistic regression is fitted to the pixels (deterministic, run to convergence; once a process for the
     same images: seconds for digits, a minute for CIFAR-10 on one core), then measured with `boundary_distances`.
-
     `images` (N, ...) are uint8 or floats in [0, 1], `labels` (N,) integers with each class at least once, `classes` K
     names, by default the numbers. Returns a CostMatrix of Euclidean distances in pixel space ([0, 1] a pixel).  Raises
     ValueError for bad images or labels, an empty class, or a fit that does not converge.

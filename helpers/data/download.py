@@ -19,11 +19,10 @@ ARCHIVES = yaml.safe_load(Path(__file__).with_name("data_sets.yaml").read_text(e
 
 
 def fetch(name, root, target):
-    """Download the archives of a data set and unpack them.
+    """Download the archives of a data set and unpack them into `target`, below `root`, which appears when all is there.
 
-    A broken download stays in ``root``, the folder of the data sets, as ``<archive>.part`` and is resumed; ``target``,
-    the folder that the archives hold, appears below ``root`` only when all is unpacked.
-    Raises OSError with every address and what went wrong there, and how to fetch the file by hand.
+    A broken download stays in `root` as ``<archive>.part`` and is resumed. Raises OSError with every address and what
+    went wrong there, and how to fetch the file by hand.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as temporary:

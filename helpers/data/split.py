@@ -78,8 +78,6 @@ def select_classes(dataset, names):
     """The images of two or more classes, relabelled 0, 1, ... in the order of `names` (cat and dog in Fig. 5, say)."""
     names = tuple(str(name) for name in names)
     wanted = [class_index(dataset, name) for name in names]
-    if len(set(names)) != len(names) or len(names) < 2:
-        raise ValueError(f"classes {names} cannot be picked from {dataset.name!r}: give at least two different names")
     lookup = torch.full((dataset.num_classes,), -1)
     lookup[wanted] = torch.arange(len(wanted))
     parts = {}

@@ -1,8 +1,7 @@
 """Three classes in the plane for Sec. 3.4 (Fig. 8 and 9).
 
-The paper shows its points but does not say how they were drawn.  These are the arms of a pinwheel, and the classes
-are exact copies of one arm, turned by 120 degrees: all three pairs are the same problem, so that a difference
-between them can only come from the cost matrix.
+The paper shows its points but does not say how they were drawn. These are arms of a pinwheel, copies of one, turned by
+120 degrees: all three pairs are the same problem, so that a difference between them comes from the cost matrix.
 """
 import math
 
