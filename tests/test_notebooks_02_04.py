@@ -285,6 +285,9 @@ def test_a_collapsed_network_is_drawn_as_one_point():
                      kinds={"CE": "standard"}, true_class=pd.Series(labels.astype(str)))
     points = book.tsne("CE", chosen)
     assert len(points) == 60 and not points[["x", "y"]].to_numpy().any()
+    few = functions("04", features={"CE": np.random.default_rng(0).random((12, 8))}, labels=labels, clusters=cells,
+                    seed=0, kinds={"CE": "standard"}, true_class=pd.Series(labels.astype(str)))
+    assert np.ptp(few.tsne("CE", chosen[:12])[["x", "y"]].to_numpy(), axis=0).all(), "fewer images than neighbours"
     book = functions("04")
     assert np.isfinite(book.clustering(np.ones((60, 8)), labels)[0]).all()
 
