@@ -83,13 +83,11 @@ class Results:
 
     def figure(self, fig, name, alt):
         """Save ``figures/<name>.png`` (150 dpi) and ``.pdf``, both without dates, and `show` it; returns the figure."""
-        import matplotlib
         about = {"png": {"Software": None, "Description": alt}, "pdf": {"CreationDate": None, "Subject": alt}}
-        with matplotlib.rc_context({"pdf.fonttype": 42}):  # text in the PDF stays text
-            for kind, metadata in about.items():
-                content = io.BytesIO()
-                fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
-                self._put(f"figures/{name}.{kind}", content.getvalue())
+        for kind, metadata in about.items():
+            content = io.BytesIO()
+            fig.savefig(content, format=kind, dpi=DPI, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+            self._put(f"figures/{name}.{kind}", content.getvalue())
         return self.show(fig, alt)
 
     @staticmethod

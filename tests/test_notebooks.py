@@ -132,6 +132,7 @@ def test_every_notebook_gets_models_that_exist_from_a_profile(profile):
     for notebook, given in values(profile).items():
         if "models" in declared(ROOT / "notebooks" / f"{notebook}.ipynb"):
             assert bool(given["models"]) == (some is None or notebook[:2] in some), notebook
+        assert parameters.changed(notebook, declared(ROOT / "notebooks" / f"{notebook}.ipynb") | given) == {}, notebook
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
