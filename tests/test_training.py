@@ -228,9 +228,11 @@ def interrupted_at_step(run_it, monkeypatch, step, error, **settings):
     return run_it(FULL, **settings)
 
 
-@pytest.fixture
-def whole(run_it):
-    return run_it(FULL, store="whole")
+@pytest.fixture(scope="module")
+def whole(stripes, tmp_path_factory):
+    """The uninterrupted run that all others must equal."""
+    store = tmp_path_factory.mktemp("whole")
+    return training.train(training.configure(FULL), data_root=stripes, store=store, progress=False)
 
 
 def test_a_run_resumed_after_its_deadline_equals_an_uninterrupted_one(run_it, whole, monkeypatch):
@@ -260,13 +262,13 @@ def test_a_passed_deadline_starts_nothing(run_it):
 
 
 @pytest.mark.parametrize("content", [b"garbage", b"", b"PK\x03\x04 no archive", b"half"])
-def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, monkeypatch, content, capsys):
+def test_a_checkpoint_that_cannot_be_read_starts_again(run_it, whole, tmp_path, monkeypatch, content, capsys):
     ticks = iter([0.0, 0.0, 1e6])
     with monkeypatch.context() as patch:
         patch.setattr(loop, "time", SimpleNamespace(perf_counter=time.perf_counter, monotonic=lambda: next(ticks)))
         with pytest.raises(training.OutOfTime):
             run_it(FULL, deadline=1.0)
-    file = whole.folder.parents[1] / "runs" / whole.folder.name / "checkpoint.pt"
+    file = tmp_path / "runs" / whole.folder.name / "checkpoint.pt"
     assert torch.load(file, weights_only=True)["epoch"] == 1
     file.write_bytes(file.read_bytes()[:2000] if content == b"half" else content)
     assert equal(run_it(FULL), whole)
