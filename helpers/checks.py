@@ -1,4 +1,4 @@
-"""What every module says in the same words about images, labels, logits and costs that it cannot use."""
+"""What every module says in the same words about images, labels, logits and confusions that it cannot use."""
 import numpy as np
 import torch
 
@@ -43,25 +43,6 @@ def as_labels(labels, num_images=None, num_classes=None, values=True):
         top = "K-1" if num_classes is None else num_classes - 1
         raise ValueError(f"labels must lie in 0..{top}, found values from {labels.min()} to {labels.max()}.")
     return labels
-
-
-def as_cost(cost, num_classes, classes=None):
-    """The raw (K, K) values of a `CostMatrix`, tensor, DataFrame or array: >= 0, a diagonal of zeros.
-
-    Where `classes` are given, those of a `CostMatrix` or DataFrame are put into their order, or a ValueError raised.
-    """
-    if classes is not None and hasattr(cost, "digest"):
-        cost = cost.select(classes)
-    elif classes is not None and hasattr(cost, "loc") and isinstance(cost.index[0], str):
-        if missing := set(classes) - set(cost.index) or set(classes) - set(cost.columns):
-            raise ValueError(f"the cost matrix has no class {min(missing)!r}: label its rows and columns by name.")
-        cost = cost.loc[list(classes), list(classes)]
-    matrix = as_matrix(cost if isinstance(cost, torch.Tensor) else getattr(cost, "values", cost), "cost matrix")
-    if matrix.shape != (num_classes, num_classes):
-        raise ValueError(f"the cost matrix has {len(matrix)} classes, the confusions have {num_classes}.")
-    if matrix.min() < 0 or np.diagonal(matrix).any() or not matrix.any():
-        raise ValueError("the cost matrix must be non-negative, zero on the diagonal and positive somewhere else.")
-    return matrix
 
 
 def as_matrix(values, what):

@@ -15,7 +15,8 @@ from helpers import answers
 from helpers.allocator import keep_freed_memory
 from helpers.answers import EVALUATION_VERSION, Evaluation
 from helpers.attacks import PGD, in_eval_mode, in_format_of, tell_zero_gradients
-from helpers.checks import as_cost, as_images, as_labels, as_logits, as_matrix
+from helpers.checks import as_images, as_labels, as_logits, as_matrix
+from helpers.costs.matrix import as_cost
 from helpers.data import stratified_subset
 from helpers.provenance import OtherSourceWarning, same_source, source_digest
 
@@ -166,7 +167,7 @@ def mean_error_cost(cost, confusion):
     and result are those of `weighted_score`; NaN where there is no error.
     """
     cost, confusion = _by_class(cost, confusion)
-    score, errors = (np.asarray(weighted_score(one, confusion)) for one in (cost, 1.0 - np.eye(len(cost))))
+    score, errors = ((one / one.max() * confusion).sum(axis=(-2, -1)) for one in (cost, 1.0 - np.eye(len(cost))))
     return np.divide(score, errors, out=np.full(score.shape, np.nan), where=errors > 1e-12)[()]
 
 

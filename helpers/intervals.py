@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from helpers.answers import Evaluation
-from helpers.checks import as_cost, as_matrix
+from helpers.checks import as_matrix
+from helpers.costs.matrix import as_cost
 
 _ENTRIES = 1_000_000  # of confusions, resampled at a time: they stay in the cache, and 200 classes need little memory
 

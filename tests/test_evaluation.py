@@ -1,5 +1,4 @@
 """helpers.evaluation: predictions against scikit-learn's confusion matrices, S by hand, inputs that are named."""
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -194,7 +193,7 @@ def test_weighted_score_by_hand():
     # Rows of C / 4 times rows of ROBUST: 0.4/4 + 0.1*4/4, 0.3/4 + 0.1*2/4, 0.1*4/4 + 0.1*2/4.
     assert ev.weighted_score(COST, ROBUST) == pytest.approx(0.2 + 0.125 + 0.15)
     assert ev.weighted_score(torch.tensor(100 * COST), ROBUST) == pytest.approx(0.475)
-    assert ev.weighted_score(SimpleNamespace(values=COST), ROBUST) == pytest.approx(0.475)
+    assert ev.weighted_score(pd.DataFrame(COST), ROBUST) == pytest.approx(0.475)
     assert ev.weighted_score(COST, np.eye(3)) == 0
     one_way = np.array([[0.0, 1.0], [0.5, 0.0]])  # rows are the true class: 0 taken for 1 costs 1
     assert ev.weighted_score(one_way, [[0.8, 0.2], [0.6, 0.4]]) == pytest.approx(0.2 + 0.3)
@@ -226,12 +225,12 @@ def test_cost_of_an_error_is_score_over_errors():
     [
         (COST, 10 * ROBUST, "row-normalised"),
         (COST, ROBUST - 0.5 + 1 / 3 * 0.5, "row-normalised"),
-        (np.ones((2, 2)) - np.eye(2), ROBUST, "2 classes"),
-        (-COST, ROBUST, "non-negative"),
-        (COST + np.eye(3), ROBUST, "zero on the diagonal"),
+        (np.ones((2, 2)) - np.eye(2), ROBUST, "2 rows for 3 classes"),
+        (-COST, ROBUST, "negative"),
+        (COST + np.eye(3), ROBUST, "non-zero diagonal"),
         (0 * COST, ROBUST, "positive"),
-        (COST * np.nan, ROBUST, "NaN"),
-        (COST[:2], ROBUST, r"\(K, K\)"),
+        (COST * np.nan, ROBUST, "no finite"),
+        (COST[:2], ROBUST, "2 rows"),
     ],
 )
 def test_weighted_score_refuses_bad_matrices(cost, confusion, message):
@@ -314,5 +313,5 @@ def test_a_cost_with_names_is_matched_by_name_whatever_its_order(rng):
         assert np.array_equal(worst_case([found], other).predictions, found.predictions)
     for other in (CostMatrix(cost.values, ("cat", "dog", "ship"), symmetric=False),
                   cost.to_frame().rename(columns={"frog": "ship"})):
-        with pytest.raises(ValueError, match="no class 'frog'"):
+        with pytest.raises(ValueError, match="'frog'"):
             weighted_score(other, found)

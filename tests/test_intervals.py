@@ -1,6 +1,5 @@
 """Intervals, draws and statistics against SciPy, plain resampling, all permutations and numbers of earlier results."""
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -276,7 +275,7 @@ def test_rho_is_pearsons_over_the_chosen_entries():
     one = found[0]
     assert rho(one, COST) == pytest.approx(pearsonr(one[off], COST[off])[0], abs=1e-12)
     assert rho(one, COST, diagonal=True) == pytest.approx(pearsonr(one.ravel(), COST.ravel())[0], abs=1e-12)
-    assert rho(one, COST) == pytest.approx(rho(torch.tensor(one), SimpleNamespace(values=7 * COST)), abs=1e-12)
+    assert rho(one, COST) == pytest.approx(rho(torch.tensor(one), pd.DataFrame(7 * COST)), abs=1e-12)
     np.testing.assert_allclose(rho(found, COST), [rho(each, COST) for each in found])
     assert rho(3 - COST / 2, COST) == pytest.approx(-1)
     assert np.isnan(rho(one, 1 - np.eye(3))) and np.isnan(rho(np.zeros((3, 3)), COST))

@@ -126,6 +126,23 @@ def from_table(values, rows, columns, classes=None, *, name="custom", symmetric=
     return cost if classes is None else cost.select(classes)
 
 
+def as_cost(cost, num_classes, classes=None):
+    """The raw (K, K) values of a `CostMatrix`, DataFrame, tensor or array for so many classes, or a ValueError.
+
+    Where `classes` are given, those of a `CostMatrix` or DataFrame are put into their order.
+    """
+    if isinstance(cost, CostMatrix):
+        cost = cost if classes is None else cost.select(classes)
+    elif hasattr(cost, "columns") and classes is not None:
+        cost = from_table(cost.to_numpy(), cost.index, cost.columns, classes, symmetric=False)
+    else:
+        values = cost.detach().cpu() if torch.is_tensor(cost) else cost
+        cost = CostMatrix(np.asarray(values), range(num_classes), symmetric=False)
+    if len(cost) != num_classes:
+        raise ValueError(f"The cost matrix has {len(cost)} classes, the confusions have {num_classes}.")
+    return cost.values
+
+
 def class_names(classes):
     """Class names as a tuple of str, each its own; a ValueError otherwise."""
     names = tuple(str(name) for name in classes)
