@@ -73,17 +73,13 @@ def source_digest(kind, *parts):
 def _digest_of_files(kind):
     digest = hashlib.sha256()
     for name in SOURCES[kind]:
-        digest.update(_syntax((PACKAGE / name).read_text(encoding="utf-8")).encode())
+        tree = ast.parse((PACKAGE / name).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            if documented and ast.get_docstring(node) is not None:
+                del node.body[0]
+        digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:12]
-
-
-def _syntax(source):
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-        if documented and ast.get_docstring(node) is not None:
-            del node.body[0]
-    return ast.dump(tree)
 
 
 def _source_of(part):
