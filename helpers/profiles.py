@@ -20,7 +20,6 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "profiles"
 # What a profile may inherit.
 CONTENT = {"imports": [], "recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}
-FOR_PLANS = ("notebooks", "minutes", "autoattack")  # what a model has beside what a notebook reads
 
 
 def suggest(word, known):
@@ -61,21 +60,6 @@ def read(path, folder=FOLDER):
         raise ValueError(f"profile {path}: the name {name!r} is that of {bundled}, whose results it would overwrite; "
                          "choose another.")
     return content | {"description": str(content.get("description") or "")}
-
-
-def parameters(notebook, *contents):
-    """What profiles give a notebook ("01_toy_boundaries"), {name: value}, the last one over those before it.
-
-    ``models`` are those that name its number, and ``recipe`` theirs, where the last profile has any.
-    """
-    found = {}
-    for content in contents:
-        found |= content["common"] | content["notebooks"].get(notebook, {})
-    if contents[-1]["models"]:
-        chosen = [model for model in contents[-1]["models"] if int(notebook[:2]) in model.get("notebooks", ())]
-        found["models"] = [{key: model[key] for key in model if key not in FOR_PLANS} for model in chosen]
-        found["recipe"] = contents[-1]["recipe"]
-    return found
 
 
 def _extended(path, folder, above=()):

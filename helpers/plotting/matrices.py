@@ -38,34 +38,32 @@ def matrices(frame: pd.DataFrame) -> Figure:
     """
     if unknown := set(frame["kind"]) - set(KINDS):
         raise ValueError(f"Matrices of kind {unknown.pop()!r} are unknown; known are {', '.join(KINDS)}.")
-    names = frame["group" if "group" in frame and frame["true"].nunique() > NAMED else "true"].astype(str)
-    bars = frame.groupby("profile")["kind"].nunique().max()
-    columns = min(frame.groupby("profile")["panel"].nunique().max(), 3)
-    side = (WIDTH - 0.065 * names.str.len().max() - 0.5 - 0.75 * bars) / columns  # inches of a matrix, about
     kinds = {key: {name: _matrix(cells, key[1]) for name, cells in rows.groupby("panel", sort=False)}
              for key, rows in frame.groupby(["profile", "kind"])}
-    return panels(frame, lambda cells: _draw(cells, side, kinds[tuple(cells.iloc[0][["profile", "kind"]])]),
+    return panels(frame, lambda cells: _draw(cells, kinds[tuple(cells.iloc[0][["profile", "kind"]])]),
                   xlabel="predicted class")
 
 
-def _draw(cells: pd.DataFrame, side: float, alike: dict) -> None:
+def _draw(cells: pd.DataFrame, alike: dict) -> None:
     """The heatmap of a panel, with the limits of all matrices that are `alike`, by panel; the last one has the bar."""
     kind, panel, ax = cells["kind"].iloc[0], cells["panel"].iloc[0], plt.gca()
     matrix, (low, high, beyond) = alike[panel], color_limits([one.to_numpy() for one in alike.values()], kind)
+    groups = list(cells.drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna())
+    longest = max(map(len, groups if groups and len(matrix) > NAMED else map(str, matrix)))
+    side = 0.95 * WIDTH * ax.get_position().width - 0.022 * longest  # inches that names and bars will leave, about
     image = ax.imshow(matrix, cmap=KINDS[kind][0], vmin=low, vmax=high, interpolation="nearest")
     ax.set_facecolor("#D9D9D9")
     ax.spines[:].set_visible(False)
     if len(matrix) <= ANNOTATED:
         texts = {name: one.map(_cell_text, kind=kind, fine=high < FINE).to_numpy() for name, one in alike.items()}
-        longest = max(len(text) for cells in texts.values() for text in cells.flat)
-        size = min(side / len(matrix) * POINTS / (0.66 * max(2, longest) + 0.45), LARGEST)
+        letters = max(2, *(len(text) for cells in texts.values() for text in cells.flat))
+        size = min(side / len(matrix) * POINTS / (0.66 * letters + 0.45), LARGEST)
         dark = image.to_rgba(matrix.to_numpy())[..., :3] @ [0.299, 0.587, 0.114] < 0.55
         for (row, column), text in np.ndenumerate(texts[panel]):
             ax.text(column, row, text, ha="center", va="center", fontsize=size, in_layout=False,
                     color="white" if dark[row, column] else "#222222")
-    groups = cells.drop_duplicates("true").get("group", pd.Series()).replace("", np.nan).dropna()
     first = ax.get_subplotspec().is_first_col()
-    _ticks(ax, list(matrix), list(groups), side, named=first)
+    _ticks(ax, list(matrix), groups, side, named=first)
     ax.set_ylabel("true class" if first else "")
     if panel == list(alike)[-1]:
         # An inset bar is exactly as high as its matrix and leaves all matrices of a row equally large.
@@ -128,7 +126,7 @@ def _ticks(ax, classes: list, groups: list, side: float, named: bool) -> None:
                 draw(edge - 0.5, color="black", linewidth=0.25, alpha=0.5)
         for start, stop in sorted(pairwise(edges), key=lambda edge: edge[0] - edge[1]):  # the largest groups first
             middle = (start + stop - 1) / 2
-            if all(abs(middle - other) >= 1.1 * GROUP / POINTS * count / side for other in ticks):
+            if all(abs(middle - other) >= 1.25 * GROUP / POINTS * count / side for other in ticks):
                 ticks[middle] = groups[start]
         ax.set_xticks([])
     if ticks:

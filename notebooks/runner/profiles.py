@@ -3,8 +3,9 @@
 import ast
 import json
 
-from helpers.profiles import parameters, read, suggest
+from helpers.profiles import read, suggest
 from runner import cli
+from study.parameters import resolve
 
 # Who sets the parameters that are no business of a notebook's section.
 ELSEWHERE = {**dict.fromkeys(("profile", "results", "data_root"), "the command line (see ./run_all.sh --help)"),
@@ -85,8 +86,8 @@ def _values(content, declared):
             if key not in defaults:
                 raise ValueError(f"{notebook} declares no parameter {key!r}.{suggest(key, own)} It declares "
                                  f"{', '.join(own) or 'none'}.")
-        given = parameters(notebook, content).items()
-        found[notebook] = {name: value for name, value in given if name in defaults}
+        given = resolve(notebook, content)
+        found[notebook] = {name: given[name] for name in given if name in defaults}
         for name in (name for name in own if name in found[notebook]):
             _check(found[notebook][name], defaults[name], f"{notebook}: {name}")
     return found
