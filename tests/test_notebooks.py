@@ -72,7 +72,19 @@ def test_a_notebook_is_short_and_one_idea_a_cell(path):
     # Tables, formulas, code and the addresses of links are no prose.
     other = re.compile(r"```.*?```|^\|.*?$|\$\$.*?\$\$|\$.*?\$|\]\([^)]*\)", re.M | re.S)
     words = [len(other.sub("", cell.source).split()) for cell in cells(path, "markdown")]
-    assert max(words) <= 80 and sum(words) / len(words) <= 42
+    assert max(words) <= 80 and sum(words) / len(words) <= 45
+    for cell in cells(path, "markdown"):  # nor is a cell a wall of text with its table or its folded solution
+        assert sum(any(map(str.isalnum, word)) for word in re.sub(r"\]\([^)]*\)", "]", cell.source).split()) <= 80, cell.id
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_errors_are_defined_before_a_line_of_progress_tells_them(path):
+    told = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "training.train" in cell.source:
+            break
+        told += [cell.source] if cell.cell_type == "markdown" else []
+    assert re.search(r"\bNE\b", "".join(told)) and "natural" in "".join(told)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -87,7 +99,7 @@ def test_a_notebook_leads_on(path):
 
 def solutions(path):
     """The code in the folded solutions of a notebook's exercises."""
-    folded = "".join(cell.source for cell in cells(path, "markdown") if "<summary>Solutions" in cell.source)
+    folded = "".join(cell.source for cell in cells(path, "markdown") if "<summary>Solution" in cell.source)
     return [textwrap.dedent(code) for code in re.findall(r"^[^\n]*```python\n(.+?)^ *```", folded, re.M | re.S)]
 
 
