@@ -348,3 +348,12 @@ def test_bad_pairs_and_rows(spec, message):
 def test_spec_of_a_missing_file():
     with pytest.raises(FileNotFoundError, match=r"no_such_costs\.csv"):
         costs.from_spec("no_such_costs.csv", data_set("mnist5k", ("4", "9")))
+
+
+def test_a_table_of_a_european_spreadsheet_and_one_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("\ufeff;cat;dog, wild\ncat;0;1,5\ndog, wild;,5;0\n", encoding="utf-8")
+    cost = costs.read_csv("mine.csv", symmetric=False)
+    assert cost.classes == ("cat", "dog, wild") and cost.values.tolist() == [[0, 1.5], [0.5, 0]]
+    with pytest.raises(FileNotFoundError, match=rf"'mien\.csv' in {tmp_path}: give its path from there, or in full"):
+        costs.read_csv("mien.csv")

@@ -3,6 +3,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -101,9 +102,13 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
     K rows of K numbers in the order of ``classes``, which also sets the order of the result.
     """
     how = {"name": name or Path(path).name, "symmetric": symmetric}
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no cost matrix {str(path)!r} in {Path.cwd()}: give its path from there, or in full.")
     text = Path(path).read_text(encoding="utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    cells = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=delimiter)]
+    # Much of Europe's spreadsheets write 1,5 for 1.5, and then semicolons between cells.
+    cells = [[re.sub(r"^(-?\d*),(\d+)$", r"\1.\2", cell.strip()) for cell in row]
+             for row in csv.reader(text.splitlines(), delimiter=delimiter)]
     header, *rows = [row for row in cells if any(row)] or [[""]]
     if (classes is not None and len(rows) == len(classes)) or any(np.isnan(_number(cell)) for cell in header):
         return from_table([row[1:] for row in rows], [row[0] for row in rows], header[1:], classes, **how)
