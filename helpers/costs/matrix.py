@@ -103,7 +103,8 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
     """
     how = {"name": name or Path(path).name, "symmetric": symmetric}
     if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no cost matrix {str(path)!r} in {Path.cwd()}: give its path from there, or in full.")
+        raise FileNotFoundError(f"There is no cost matrix {str(path)!r} in {Path.cwd()}: give its path from there, "
+                                "or in full.")
     text = Path(path).read_text(encoding="utf-8-sig")
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     # Much of Europe's spreadsheets write 1,5 for 1.5, and then semicolons between cells.
