@@ -14,10 +14,7 @@ from helpers.training.launch import on_main
 
 def save(trainer):
     """Write the state of a `Trainer`."""
-    folder, cost, average = trainer.run.folder, trainer.run.cost, trainer.average
-    if cost is not None and not (folder / "cost.csv").is_file():
-        cost.to_csv(folder / "cost.csv")
-    content = io.BytesIO()
+    folder, average, content = trainer.run.folder, trainer.average, io.BytesIO()
     torch.save({"epoch": trainer.epoch, "seconds": trainer.seconds, "rows": trainer.run.rows, "parts": trainer.parts,
                 "model": trainer.model.state_dict(), "average": average and average.state_dict(),
                 "optimizer": trainer.optimizer.state_dict(), "order": trainer.order.get_state(),

@@ -12,6 +12,9 @@ from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import distributed, nn
 
+from helpers.files import write_atomic
+from helpers.training.manifest import as_text
+
 
 class OutOfTime(Exception):
     """The time that `train` was given does not allow another epoch; the run resumes from its checkpoint."""
@@ -61,7 +64,7 @@ def alone(run, seconds=None):
     def acquire():
         if seconds is not None and seconds < 0:
             raise OutOfTime(f"{run.config.label}: no time is left to begin")
-        run.begin()
+        write_atomic(run.folder / "config.json", as_text(run.facts))  # tells whether the place can be written
         try:
             lock.acquire(timeout=0)
         except Timeout:

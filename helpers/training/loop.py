@@ -65,6 +65,7 @@ def train(config, *, data_root=None, store=None, progress=True, compile="auto", 
 
 def _train(run, accelerator, progress, compile, deadline):
     config = run.config
+    on_main(run.begin)
     commit()  # asked now: one that is made while this trains did not train it
     trainer = Trainer(run, accelerator, compile)
     bar, lasted = Progress(run, trainer.epoch, progress), trainer.seconds / max(trainer.epoch, 1)

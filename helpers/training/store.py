@@ -86,8 +86,9 @@ class Run:
         return network.double() if self.config.precision == "float64" else network
 
     def begin(self):
-        """Before training, which may take days: the place must take what it will write.  Writes the config.json."""
-        write_atomic(self.folder / "config.json", as_text(self.facts))
+        """Before training, which may take days: the place must take what it will write.  Writes the cost.csv."""
+        if self.cost is not None and not (self.folder / "cost.csv").is_file():
+            self.cost.to_csv(self.folder / "cost.csv")
         # Weights, momentum and average, twice: a new checkpoint is written beside the old one.
         needed = 6 * sum(value.nbytes for value in self.network().state_dict().values())
         free = shutil.disk_usage(self.folder).free
@@ -96,13 +97,10 @@ class Run:
                                         f"{needed / 1e6:.0f} MB while it trains: make room, or name another store")
 
     def write(self):
-        """Write all that is known once it is trained; metrics.json comes last: its presence says the rest is there."""
+        """Write what is known once it is trained; metrics.json comes last: its presence says the rest is there."""
         lines = [self.rows[0], *(row.values() for row in self.rows)]
         write_atomic(self.folder / "history.csv", "".join(",".join(map(str, line)) + "\n" for line in lines))
-        write_atomic(self.folder / "config.json", as_text(self.facts))
         write_atomic(self.folder / "provenance.json", as_text(self.made))
-        if self.cost is not None:
-            self.cost.to_csv(self.folder / "cost.csv")
         write_weights(self.folder, self.model)
         # Strict JSON has no NaN: an adversarial error that was not measured is null.
         metrics = as_text({name: None if value != value else value for name, value in self.metrics.items()})
