@@ -1,6 +1,7 @@
 """Every place that data come from, with tiny files that a test writes itself."""
 import importlib
 import pickle
+import shutil
 import socket
 import struct
 import sys
@@ -121,6 +122,11 @@ def test_tiny_imagenet_files(tmp_path):
     assert (red - expected).abs().max() <= 4 and torch.bincount(tiny.y_train).tolist() == [3, 3]
     assert (tiny.x_test[:, 2, 32, 32].int() - torch.tensor([60, 200])[tiny.y_test]).abs().max() <= 4
     assert sorted(tiny.y_test.tolist()) == [0, 1]
+    for path in (root / "train" / wnids[0] / "images", root / "train"):  # half unpacked: a class, then all is missing
+        shutil.rmtree(path)
+        load._load.cache_clear()
+        with pytest.raises(FileNotFoundError, match=r"is not there or incomplete: .*(no training images|needs images)"):
+            data.load("tiny-imagenet-200", tmp_path)
 
 
 @pytest.mark.parametrize("mode, channels", [("L", 1), ("RGB", 3)])

@@ -175,14 +175,15 @@ def _from_folder(folder):
     """A user's folder; all images are brought to the size of the first, in its number of channels."""
     train, test = ([(path, path.parent.name) for path in sorted(folder.glob(f"{part}/[!.]*/*"))
                     if path.suffix.lower() in IMAGE_FILES] for part in ("train", "test"))
-    if not (train and test):
-        raise FileNotFoundError(f"{folder} needs images in train/<class>/ and in test/<class>/")
     return _from_files(folder.resolve().name, train, test, sorted({name for _, name in train}))
 
 
 def _from_files(name, train, test, classes, mode=None):
     """A data set of lists of (path, class name); without a `mode` ("L" or "RGB") it is that of the first image."""
-    if odd := [f"{path} is of the class {own!r}" for path, own in (*train, *test) if own not in set(classes)]:
+    if not (train and test):
+        raise FileNotFoundError(f"data set {name!r} needs images in train/<class>/ and in test/<class>/")
+    labels = {own: label for label, own in enumerate(classes)}
+    if odd := [f"{path} is of the class {own!r}" for path, own in (*train, *test) if own not in labels]:
         raise ValueError(f"{odd[0]}, which train/ has not: remove it, or add training images of this class")
     first = _opened(train[0][0])
     mode, size = mode or first.mode, first.size
@@ -192,7 +193,7 @@ def _from_files(name, train, test, classes, mode=None):
         for row, (path, _) in zip(images, files):
             image = _opened(path).convert(mode)
             row[:] = np.asarray(image if image.size == size else image.resize(size)).reshape(row.shape)
-        parts += [images, [classes.index(own) for _, own in files]]
+        parts += [images, [labels[own] for _, own in files]]
     return _from_arrays(name, *parts, classes)
 
 
