@@ -1,6 +1,6 @@
 """What a data set is here: two pairs of tensors, the class names and the pixel statistics."""
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from helpers.checks import as_images, as_labels
 KNOWN = yaml.safe_load(Path(__file__).with_name("data_sets.yaml").read_text(encoding="utf-8"))["fingerprints"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Dataset:
     """Images and labels of train and test, in memory.
 
@@ -29,10 +29,10 @@ class Dataset:
     """
 
     name: str
-    x_train: torch.Tensor = field(repr=False)
-    y_train: torch.Tensor = field(repr=False)
-    x_test: torch.Tensor = field(repr=False)
-    y_test: torch.Tensor = field(repr=False)
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
     classes: tuple
     mean: tuple = None
     std: tuple = None
@@ -55,6 +55,10 @@ class Dataset:
                              "remove the class")
         if self.mean is None:
             self.mean, self.std = statistics(self.x_train)
+
+    def __repr__(self):
+        return (f"Dataset({self.name!r}, {len(self.y_train)} train and {len(self.y_test)} test inputs of shape "
+                f"{tuple(self.x_train.shape[1:])}, {self.num_classes} classes)")
 
     @property
     def num_classes(self):
