@@ -1,5 +1,6 @@
 """Notebook 07: the grid in which a matrix is typed, without a browser; images and matrices of one's own."""
 import ast
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from helpers.costs import CostMatrix
+from helpers.training import expand
+from runner import cli, profiles
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "07_your_cost_matrix.ipynb"
 
@@ -76,3 +79,16 @@ def test_own_images_and_an_own_matrix_from_the_parameters_to_the_comparison(imag
     assert names["pairs"].pair[0] in ("across → wide", "wide → across")
     assert "Not as in the profile" in capsys.readouterr().out
     assert names["paper"].title(str(images)) == "stripes"
+
+
+def test_pgd_of_the_digits_is_the_network_of_notebook_05():
+    """Of the two networks of notebook 07, `quick` then trains one."""
+    given = profiles.load(cli.parse(["--profile", "quick", "--only", "01"]))[2]
+    cell, = (cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.id == "train")
+    names = {"start": None, **given["07_your_cost_matrix"]}
+    names["mine"] = names["my_pairs"]
+    exec(cell.source[:cell.source.index("trained =")], names)
+    found = [[entry.config for entry in expand(models, recipe) if entry.config.method == "pgd"]
+             for models, recipe in ((names["both"], names["settings"]),
+                                    itemgetter("models", "recipe")(given["05_wpgd_training"]))]
+    assert found[0] == [found[1][0]]
