@@ -3,7 +3,6 @@
 set -euo pipefail
 
 repo=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P)
-runner=$repo/notebooks/runner
 venv=$repo/.venv
 log=$repo/.install.log
 # PyTorch's own CPU wheels: those of PyPI bring 3 GB of CUDA along. The variable names a mirror.
@@ -112,7 +111,7 @@ active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
 if [[ -n $active ]]; then candidate=$active/bin/python; else candidate=python3; fi
 ready=1
 if [[ $active != "$venv" ]]; then
-  lacks=$("$candidate" "$runner/environment.py" 2>/dev/null) && ready=0 || ready=$?
+  lacks=$("$candidate" "$repo/tools/environment.py" 2>/dev/null) && ready=0 || ready=$?
   [[ $ready != 3 ]] || lacks="it has not this wpgd ($candidate -m pip install --no-deps -e '$repo' would add it)"
 fi
 if [[ $ready == 0 ]]; then

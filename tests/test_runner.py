@@ -105,9 +105,7 @@ def test_summary(ran):
     repo, _, told, _ = ran
     lines = told.splitlines()
     assert f"Figures: 1 written to {repo / 'results' / 'smoke' / 'figures'}" in lines, "not the one of an earlier run"
-    assert "Claims of the paper at this profile: 1 holds, 1 inconclusive" in lines
-    claim = next(line for line in lines if line.startswith("  toy.eps "))
-    assert claim.startswith("  toy.eps   inconclusive    A statement that") and claim.endswith("…")
+    assert any(line.startswith("Claims of the paper at this profile: 1 holds, 1 inconclusive; ") for line in lines)
     assert "FAILED: 02_fails, 03_dies" in told and str(repo / "results" / "smoke") in lines[-1]
 
 

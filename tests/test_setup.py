@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib
 import inspect
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner import cli, environment
+from runner import cli
 
 REPO = Path(__file__).resolve().parents[1]
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -48,6 +49,8 @@ class Checkout:
         runner = self.repo / "notebooks" / "runner"
         shutil.copytree(REPO / "notebooks" / "runner", runner, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(REPO / ".ci", self.repo / ".ci")
+        (self.repo / "tools").mkdir()
+        shutil.copy(REPO / "tools" / "environment.py", self.repo / "tools")
         (self.repo / "helpers").mkdir()
         for name in ("__init__.py", "profiles.py"):  # what the options need
             shutil.copy(REPO / "helpers" / name, self.repo / "helpers")
@@ -345,6 +348,8 @@ def test_lab_starts_jupyterlab(checkout):
 
 
 def test_unmet_pin(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REPO / "tools")
+    environment = importlib.import_module("environment")
     pins = tmp_path / "requirements.txt"
     pins.write_text("# a comment\nno-such-package==1.0 # why\n")
     assert environment.unmet_pin(pins) == "it has no no-such-package"

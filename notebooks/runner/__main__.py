@@ -1,10 +1,8 @@
 """``python -m runner [options]``: what run_all.sh starts once the environment is ready."""
-
 import csv
 import errno
 import os
 import resource
-import shutil
 import signal
 import sys
 import textwrap
@@ -31,7 +29,6 @@ def main(argv=None, repo=cli.REPO):
     print(f"{textwrap.fill(f'Profile {name}: {description}', 110)}\nResults in {results}", flush=True)
     try:
         from runner import execute  # with papermill, a second that a misspelt option need not wait for
-
         outcomes = execute.run(options, results, parameters, repo)
     except KeyboardInterrupt:
         print(f"Interrupted. What was finished is in {results}; a second start resumes training.")
@@ -55,14 +52,9 @@ def _summary(outcomes, results, began):
         yield f"{kind.capitalize()}: {written} written to {results / kind}"
     claims = results / "claims.csv"
     if claims.is_file() and claims.stat().st_mtime >= began:
-        rows = list(csv.DictReader(claims.read_text(encoding="utf-8").splitlines()))
-        counts = sorted(Counter(row["verdict"] for row in rows).items())
-        yield f"Claims of the paper at this profile: {', '.join(f'{count} {verdict}' for verdict, count in counts)}"
-        wide = max((len(row["id"]) for row in rows), default=0)
-        room = max(shutil.get_terminal_size((110, 24)).columns - wide - 20, 30)
-        for row in rows:
-            statement = textwrap.shorten(row["statement"], room, placeholder="…")
-            yield f"  {row['id']:<{wide}}  {row['verdict']:<14}  {statement}"
+        counts = Counter(row["verdict"] for row in csv.DictReader(claims.read_text(encoding="utf-8").splitlines()))
+        said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in sorted(counts))
+        yield f"Claims of the paper at this profile: {said}; each is in the report and in {claims}"
     if failed := [name for name, (status, _) in outcomes.items() if status == "failed"]:
         yield f"FAILED: {', '.join(failed)} (see above, and the copies in executed/)"
     # The largest of the kernels; ru_maxrss is in bytes on macOS, elsewhere in KiB.

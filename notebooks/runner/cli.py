@@ -1,6 +1,5 @@
 """The options of ``./run_all.sh``, which also runs this module by itself, to tell a misspelt one before it installs
 anything: so the standard library must be enough, here and in what is imported."""
-
 import argparse
 import os
 import shutil

@@ -1,5 +1,4 @@
 """Executes notebooks through papermill, one kernel each, as many at a time as asked, and keeps every executed copy."""
-
 import json
 import logging
 import os

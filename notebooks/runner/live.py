@@ -1,5 +1,4 @@
 """One line that tells how far the notebooks at work have come."""
-
 import json
 import math
 import shutil

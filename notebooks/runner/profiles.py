@@ -1,5 +1,4 @@
 """Checks a profile against every notebook before anything runs."""
-
 import ast
 import json
 
@@ -10,7 +9,6 @@ from study.parameters import resolve
 # Who sets the parameters that are no business of a notebook's section.
 ELSEWHERE = {**dict.fromkeys(("profile", "results", "data_root"), "the command line (see ./run_all.sh --help)"),
              **dict.fromkeys(("recipe", "models"), "the top of the profile, for all notebooks")}
-EMBEDDED = ("mnist5k", "toy3")  # data that come with the packages: nothing to look for
 
 
 def load(options, repo=cli.REPO):
@@ -25,7 +23,6 @@ def load(options, repo=cli.REPO):
         values = _values(content, declared)
         if content["models"] or content["recipe"]:
             from helpers.training.plan import expand  # imports torch, which takes longer than all other checks together
-
             expand(content["models"], content["recipe"])
     except ValueError as error:
         raise ValueError(f"profile {options.profile}: {error}") from None
@@ -58,9 +55,8 @@ def _check_chosen(notebook, parameters, data_root):
         raise ValueError(f"the profile {parameters['profile']} has no models for {notebook}: leave it out with --only.")
     usual = parameters.get("recipe", {}).get("data")
     names = {parameters.get("data"), *(model.get("data", usual) for model in parameters.get("models", ()))}
-    for name in sorted(names - {*EMBEDDED, None}):
+    for name in sorted(names - {None}):
         from helpers.data import provide
-
         provide(name, data_root)
 
 
@@ -107,5 +103,4 @@ def _check(value, default, where):
         for index, item in enumerate(value if default else ()):
             _check(item, default[0], f"{where}[{index}]")
     elif default is not None and type(value) is not type(default) and (type(value), type(default)) != (int, float):
-        wanted = type(default).__name__
-        raise ValueError(f"{where} is {value!r}, a {type(value).__name__}; the notebook takes {wanted}.")
+        raise ValueError(f"{where} is {value!r}, a {type(value).__name__}; the notebook takes {type(default).__name__}.")

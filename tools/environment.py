@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import distribution, version
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[1]
 
 
 def unmet_pin(requirements):
