@@ -103,4 +103,4 @@ def _check(value, default, where):
         for index, item in enumerate(value if default else ()):
             _check(item, default[0], f"{where}[{index}]")
     elif default is not None and type(value) is not type(default) and (type(value), type(default)) != (int, float):
-        raise ValueError(f"{where} is {value!r}, a {type(value).__name__}; the notebook takes {type(default).__name__}.")
+        raise ValueError(f"{where} is {value!r}, a {type(value).__name__}; it must be {type(default).__name__}.")
