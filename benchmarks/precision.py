@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.accuracy import SMOKE, means, row
 from helpers import attacks, evaluation, profiles
-from helpers.training import train_models
+from study.parameters import train_models
 
 NAME = "precision"
 PRECISIONS = ("float32", "bf16")

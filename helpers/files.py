@@ -1,13 +1,9 @@
 """The one way in which a file of this study reaches the disk: whole, or not at all."""
+import fcntl
 import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
-
-try:
-    import fcntl
-except ImportError:  # Windows, where what killed processes leave stays
-    fcntl = None
 
 
 def write_atomic(path, content):
@@ -22,11 +18,11 @@ def write_atomic(path, content):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(".*.part"):  # by writers that were killed: who still writes holds a lock
-            with suppress(OSError, AttributeError), left.open("r+b") as file:
+            with suppress(OSError), left.open("r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()
         with temporary.open("xb") as file:
-            with suppress(OSError, AttributeError):  # some network file systems know no locks
+            with suppress(OSError):  # some network file systems know no locks
                 fcntl.flock(file, fcntl.LOCK_EX)
             if not temporary.exists():  # it was taken for a leftover before it was locked
                 return write_atomic(path, content)
@@ -36,8 +32,6 @@ def write_atomic(path, content):
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-            if fcntl is None:
-                file.close()  # Windows moves no open file
             os.replace(temporary, path)
     except OSError as error:
         raise OSError(error.errno, f"{path} cannot be written ({error.strerror or error}): make room or give "

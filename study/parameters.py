@@ -1,9 +1,11 @@
-"""What a profile gives a notebook, and which parameters of a notebook are not those."""
+"""What a profile gives a notebook, the trained models of these parameters, and which of them were changed."""
 import dataclasses
+from pathlib import Path
 
 from helpers import profiles
 
 FOR_PLANS = ("notebooks", "minutes", "autoattack")  # what a model has beside what a notebook reads
+COLUMNS = ("data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
 def resolve(notebook, *contents):
@@ -19,6 +21,47 @@ def resolve(notebook, *contents):
         found["models"] = [{key: model[key] for key in model if key not in FOR_PLANS} for model in chosen]
         found["recipe"] = contents[-1]["recipe"]
     return found
+
+
+def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
+    """Train the models of a profile, or find them, or resume them: a row a run.
+
+    Parameters
+    ----------
+    models, recipe : see `helpers.training.expand`
+    data_root, store, progress : see `helpers.training.train`
+    train_missing : bool
+        False: nothing is trained.  Runs that are neither finished nor exported with their answers
+        (``results/*/runs/``) have no row; of the exported ones `run.model` is None.
+
+    Returns
+    -------
+    DataFrame
+        paper_data, paper_network, panel ("" where the profile gives none), data, network, method ("ce", "pgd",
+        "wpgd"), p (NaN for CE, 0.0 for PGD), lam, cost (as the profile names it, for `costs.from_spec`), eps (in
+        1/255; 0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
+    """
+    import pandas  # here, since the runner does not wait for it, nor for torch
+
+    from helpers.training.loop import train
+    from helpers.training.plan import TAGS, expand
+    from helpers.training.store import exported, finished, prepare
+    rows = []
+    for entry in expand(models, recipe):
+        config = entry.config
+        folder = None if train_missing else prepare(config, data_root, store).folder
+        if train_missing or finished(folder):
+            run = train(config, data_root=data_root, store=store, progress=progress)
+        elif folder := exported(folder.name):
+            run = prepare(config, data_root, folder.parent).read(weights=False)
+        else:
+            continue
+        p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
+        label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
+        rows.append({**entry.tags, "data": Path(config.data).name, "network": config.network, "method": config.method,
+                     "p": p, "lam": config.lam, "cost": entry.cost, "eps": config.eps, "seed": config.seed,
+                     "label": label, "run": run})
+    return pandas.DataFrame(rows, columns=(*TAGS, *COLUMNS))
 
 
 def changed(notebook, given):

@@ -5,6 +5,7 @@ import pytest
 
 from helpers import costs
 from helpers.costs.wordnet import shared_hypernym
+from study import order as order_of
 
 
 def block_cost(sizes, rng, within=1.0, across=10.0):
@@ -17,7 +18,7 @@ def block_cost(sizes, rng, within=1.0, across=10.0):
 
 def test_blocks_become_consecutive_groups():
     cost, block = block_cost([4, 7, 5], np.random.default_rng(0))
-    order, groups = costs.ordered_groups(cost)
+    order, groups = order_of.ordered_groups(cost)
     assert sorted(order) == list(range(16))
     assert [groups[0][1], *(stop for _, _, stop in groups)] == sorted({*(s for _, s, _ in groups), 16})
     for name, start, stop in groups:
@@ -32,8 +33,8 @@ def test_a_small_group_joins_its_nearer_neighbour(monkeypatch):
     values[np.ix_(alone, near)] = values[np.ix_(near, alone)] = 5.0
     cost = costs.CostMatrix(values, cost.classes)
     for smallest in (1, 2, 3):
-        monkeypatch.setattr("helpers.costs.order.SMALLEST", smallest)
-        order, groups = costs.ordered_groups(cost)
+        monkeypatch.setattr("study.order.SMALLEST", smallest)
+        order, groups = order_of.ordered_groups(cost)
         own, = [block[order[start:stop]] for _, start, stop in groups if 1 in block[order[start:stop]]]
         assert set(own) == ({1} if smallest == 1 else {1, 2})
 
@@ -41,7 +42,7 @@ def test_a_small_group_joins_its_nearer_neighbour(monkeypatch):
 @pytest.mark.parametrize("data_set", ["cifar100", "tiny-imagenet-200"])
 def test_wordnet_groups_carry_words(data_set):
     cost = costs.wordnet_cost(data_set)
-    order, groups = costs.ordered_groups(cost)
+    order, groups = order_of.ordered_groups(cost)
     assert sorted(order) == list(range(len(cost))) and 8 <= len(groups) <= 2 * len(cost) ** 0.5 + 1
     assert all(stop - start >= 3 and not name.startswith("like") for name, start, stop in groups)
     neighbours = cost.values[order[:-1], order[1:]].mean()

@@ -99,7 +99,7 @@ def test_what_notebook_01_cannot_measure(table):
 def test_a_row_is_a_pair_of_a_model_with_the_mean_cost_of_both_directions(monkeypatch, cost, raw):
     rows = [{"method": method, "eps": eps, "seed": 7, "run": SimpleNamespace(model=nearest)}
             for method, eps in (("ce", 0.0), ("pgd", 16.0))]
-    monkeypatch.setattr(training, "train_models", lambda *_, **__: pd.DataFrame(rows))
+    monkeypatch.setattr("study.parameters.train_models", lambda *_, **__: pd.DataFrame(rows))
     table = run_cells("01", "measure-alignment", "measure", "measure-train", x_test=POINTS, y_test=LABELS, toy={},
                       matrix=cost, eps_values=[16], seeds=[7], store=None)["table"]
     assert list(table.pair) == ["0–1", "0–2", "1–2"] * 2 and list(table.cost[:3]) == raw
@@ -167,7 +167,7 @@ def unbalanced(monkeypatch, errors):
                          "label": config.method.upper(), "eps": config.eps, "seed": config.seed, "run": run})
         return pd.DataFrame(rows).sample(frac=1, random_state=0)  # in no order
 
-    monkeypatch.setattr(training, "train_models", found)
+    monkeypatch.setattr("study.parameters.train_models", found)
     monkeypatch.setattr(evaluation, "evaluate_run", answer)
     monkeypatch.setattr(results, "Results", lambda *_: outputs())
     names = run_cells("03", "parameters", "problems", "chance", "training", "fig05", "price", "interval", "main",

@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgb  # noqa: E402
 from helpers import plotting  # noqa: E402
 from helpers.intervals import Interval  # noqa: E402
 from helpers.plotting.style import CLASS_COLORS, COLORS  # noqa: E402
+from study import regions  # noqa: E402
 
 SHOWN = 900  # pixels a figure is wide in a notebook
 CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
@@ -117,7 +118,7 @@ def draw_scatter():
 
 def draw_regions():
     frame = beside(pd.concat([layers(f"PGD, ε = {eps}/255") for eps in (16, 32, 48, 64)]))
-    return plotting.panels(frame, plotting.regions)
+    return plotting.panels(frame, regions.draw)
 
 
 EXAMPLES = {
@@ -302,7 +303,7 @@ def test_decision_grid_lies_the_right_way_up_and_boundaries_are_separate_lines()
     assert [list(line.get_ydata()) for line in lines] == [[1, 1.1], [1.1, 1]]
     arrow = layers().query("layer == 'point'").assign(layer="arrow", to_x=0.5, to_y=1, method="WPGD")
     frame = beside(pd.concat([layers(), arrow]))
-    shapes = plotting.panels(frame, plotting.regions).axes[0].collections
+    shapes = plotting.panels(frame, regions.draw).axes[0].collections
     arrows = next(shape for shape in shapes if isinstance(shape, matplotlib.quiver.Quiver))
     assert np.allclose(arrows.U, [0.3, -0.3]) and np.allclose(arrows.get_facecolor()[0, :3], to_rgb(COLORS["WPGD"]))
 
@@ -319,8 +320,8 @@ def test_image_rows_draw_names_images_and_captions(channels):
 
 
 @pytest.mark.parametrize(("draw", "word"), [
-    (lambda: plotting.panels(pd.DataFrame(), plotting.regions), "profile and panel"),
-    (lambda: plotting.panels(curves(), plotting.regions), "profile and panel"),
+    (lambda: plotting.panels(pd.DataFrame(), regions.draw), "profile and panel"),
+    (lambda: plotting.panels(curves(), regions.draw), "profile and panel"),
     (lambda: plotting.matrices(beside(cells("gap").assign(kind="heat"))), "'heat'"),
     (lambda: plotting.matrices(beside(cells("gap").iloc[1:])), "99 cells for 10"),
     (lambda: plotting.matrices(beside(pd.concat([cells("gap")] * 2))), "200 cells for 10"),

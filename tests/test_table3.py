@@ -11,7 +11,7 @@ import torch
 from scipy.special import log_softmax
 from test_notebooks_02_04 import functions
 
-from helpers import attacks, audit, costs, evaluation, losses, training
+from helpers import attacks, audit, costs, evaluation, losses
 from helpers.evaluation import Evaluation
 from jobs.evaluate import planned_attacks
 from study import results
@@ -66,7 +66,7 @@ def execute(name, rows, folder, **parameters):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "evaluate_run", noted)
-        patch.setattr(training, "train_models", lambda *_, **__: pandas.DataFrame(rows))
+        patch.setattr("study.parameters.train_models", lambda *_, **__: pandas.DataFrame(rows))
         patch.setattr(costs, "from_spec", lambda spec, dataset: METRICS[spec])
         patch.setattr(audit, "audit", lambda run, **settings: {"model": run.config.label, "norm": run.config.norm,
                                                                **settings, "verdict": "trust"})

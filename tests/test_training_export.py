@@ -13,6 +13,7 @@ from helpers.training import store
 from jobs import export
 from jobs.__main__ import main
 from jobs.runs import config_of
+from study import parameters
 
 
 def results(run):
@@ -233,7 +234,7 @@ def test_runs_without_weights_answer_from_what_was_exported(exported, stripes, t
     models = [{"method": "ce", "panel": "x"}, {"method": "wpgd", "cost": [[0, 1, 2], [1, 0, 1], [2, 1, 0]]}]
     recipe = yaml.safe_load(PLAN)["recipe"]
     where = {"data_root": stripes, "store": tmp_path / "empty", "progress": False, "train_missing": False}
-    frame = training.train_models(models, recipe, **where)
+    frame = parameters.train_models(models, recipe, **where)
     assert frame.method.tolist() == ["wpgd"] and not (tmp_path / "empty").exists()
     run, first = frame.run[0], training.train(config_of(wpgd), data_root=stripes, store=runs, progress=False)
     assert run.model is None and run.loaded and run.metrics == first.metrics and run.rows == first.rows
@@ -243,6 +244,6 @@ def test_runs_without_weights_answer_from_what_was_exported(exported, stripes, t
     assert np.array_equal(found.predictions, evaluation.evaluate_run(first, attack).predictions)
     with pytest.raises(ValueError, match="exported without weights"):
         evaluation.evaluate_run(run, attacks.PGD(4 / 255))
-    frame = training.train_models(models, recipe, **{**where, "store": runs})
+    frame = parameters.train_models(models, recipe, **{**where, "store": runs})
     assert frame.method.tolist() == ["ce", "wpgd"] and all(run.model is not None for run in frame.run)
-    assert training.train_models(models[:1], recipe, **where).empty
+    assert parameters.train_models(models[:1], recipe, **where).empty

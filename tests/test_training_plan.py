@@ -17,6 +17,7 @@ from helpers.training import __main__ as plans
 from helpers.training import loop, plan
 from helpers.training.progress import Progress
 from jobs.runs import find
+from study import parameters
 
 PLAN = """
 recipe: {data: toy3, network: mlp-8, epochs: 2, lr: 0.05, batch_size: 270, val_size: 90, val_steps: 2, steps: 2}
@@ -138,15 +139,15 @@ def test_a_table_of_models_has_a_row_a_run_and_trains_each_once(tmp_path, monkey
     trained, real = [], loop.Trainer.finish
     monkeypatch.setattr(loop.Trainer, "finish", lambda self: trained.append(self.config.label) or real(self))
     models = [{"method": ["ce", "pgd", "wpgd"], "p": 2.5, "paper_data": "cifar10"}, {"method": "pgd", "panel": "audit"}]
-    frame = training.train_models(models, RECIPE, store=tmp_path, progress=False)
-    assert list(frame.columns) == list(plan.COLUMNS) and len(trained) == 3
+    frame = parameters.train_models(models, RECIPE, store=tmp_path, progress=False)
+    assert list(frame.columns) == [*plan.TAGS, *parameters.COLUMNS] and len(trained) == 3
     assert frame.drop(columns=["run", "p", "lam"]).to_dict("list") == {
         "paper_data": ["cifar10"] * 3 + [""], "paper_network": [""] * 4, "panel": [""] * 3 + ["audit"],
         "data": ["toy3"] * 4, "network": ["mlp-8"] * 4, "method": ["ce", "pgd", "wpgd", "pgd"], "cost": ["toy3"] * 4,
         "eps": [0.0, 20.0, 20.0, 20.0], "seed": [0] * 4, "label": ["CE", "PGD", "WPGD p=2.5", "PGD"]}
     assert frame.p.fillna(-1).tolist() == [-1, 0, 2.5, 0] and frame.lam.tolist() == [10] * 4
     assert frame.run[1].folder == frame.run[3].folder and [run.loaded for run in frame.run] == [False] * 3 + [True]
-    again = training.train_models(models, RECIPE, store=tmp_path, progress=False, train_missing=False)
+    again = parameters.train_models(models, RECIPE, store=tmp_path, progress=False, train_missing=False)
     assert again.label.tolist() == frame.label.tolist() and len(trained) == 3
 
 

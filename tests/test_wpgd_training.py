@@ -67,7 +67,7 @@ def book(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "evaluate_run", evaluate_run)
-        patch.setattr(training, "train_models", lambda *_, **__: pd.DataFrame(rows))
+        patch.setattr("study.parameters.train_models", lambda *_, **__: pd.DataFrame(rows))
         patch.setattr(training, "train", lambda config, **_: rows[0]["run"])
         patch.setattr(costs, "from_spec", lambda spec, dataset: COST)
         patch.setattr(audit, "audit", lambda run, **how: {"model": run.config.p, "norm": "l2", **how,

@@ -1,16 +1,13 @@
-"""The models of a profile: which runs they are, and the table of the trained ones."""
+"""The models of a profile: which runs they are."""
 import dataclasses
 import functools
 import itertools
 import json
 import runpy
-from pathlib import Path
 from typing import NamedTuple
 
 from helpers import profiles
 from helpers.training.config import TrainConfig, check_names, configure, typed
-from helpers.training.loop import train
-from helpers.training.store import exported, finished, prepare
 
 FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
@@ -18,7 +15,6 @@ TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in th
 VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")
 # What a model may say beside what it is; `notebooks` is for the runner.
 BESIDE = {"minutes": float | None, "autoattack": int | None, "notebooks": list | None}
-COLUMNS = (*TAGS, "data", "network", "method", "p", "lam", "cost", "eps", "seed", "label", "run")
 
 
 class Entry(NamedTuple):
@@ -68,43 +64,6 @@ def _entries(model, recipe):
         tags = {name: one.get(name, "") for name in TAGS}
         cost = model.get("cost", recipe.get("cost", ""))
         yield Entry(config, minutes, autoattack or 0, tags, cost)
-
-
-def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
-    """Train the models of a profile, or find them, or resume them: a row a run.
-
-    Parameters
-    ----------
-    models, recipe : see `expand`
-    data_root, store, progress : see `train`
-    train_missing : bool
-        False: nothing is trained.  Runs that are neither finished nor exported with their answers
-        (``results/*/runs/``) have no row; of the exported ones `run.model` is None.
-
-    Returns
-    -------
-    DataFrame
-        paper_data, paper_network, panel ("" where the profile gives none), data, network, method ("ce", "pgd",
-        "wpgd"), p (NaN for CE, 0.0 for PGD), lam, cost (as the profile names it, for `costs.from_spec`), eps (in
-        1/255; 0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
-    """
-    import pandas
-    rows = []
-    for entry in expand(models, recipe):
-        config = entry.config
-        folder = None if train_missing else prepare(config, data_root, store).folder
-        if train_missing or finished(folder):
-            run = train(config, data_root=data_root, store=store, progress=progress)
-        elif folder := exported(folder.name):
-            run = prepare(config, data_root, folder.parent).read(weights=False)
-        else:
-            continue
-        p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
-        label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
-        rows.append({**entry.tags, "data": Path(config.data).name, "network": config.network, "method": config.method,
-                     "p": p, "lam": config.lam, "cost": entry.cost, "eps": config.eps, "seed": config.seed,
-                     "label": label, "run": run})
-    return pandas.DataFrame(rows, columns=COLUMNS)
 
 
 def read_plan(path):

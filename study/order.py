@@ -1,27 +1,13 @@
-"""Near and distant classes: the pairs by their cost, and an order in which alike classes are neighbours (Fig. 3, 4)."""
+"""An order of many classes in which alike ones are neighbours, with names for their groups (Fig. 3, 4)."""
 from itertools import pairwise
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+from scipy.spatial.distance import squareform
 
-from .wordnet import readable, shared_hypernym
+from helpers.costs.wordnet import readable, shared_hypernym
 
 SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbours
-
-
-def pairs_by_cost(cost, share=1 / 3, which="distant"):
-    """A 0/1 matrix (K, K) of the pairs of classes with the highest ("distant") or lowest ("similar") costs.
-
-    `share`, in (0, 1], is that of the K(K-1) pairs, with all that cost the same as the last one chosen. Where these are
-    more than half of all pairs (and than `share`), there is no such rank, and none is chosen. It is a cost in its own
-    right: 100 / K times `weighted_score` of it is the share of images in % (each class weighing the same) that end in
-    one of these pairs.
-    """
-    if which not in ("distant", "similar") or not 0 < share <= 1:
-        raise ValueError(f'pairs_by_cost takes "distant" or "similar", a share in (0, 1], not {which!r} and {share}.')
-    values, off = cost.values * (1 if which == "distant" else -1), ~np.eye(len(cost), dtype=bool)
-    ranked = np.sort(values[off])[::-1]
-    chosen = off & (values >= ranked[max(round(share * len(ranked)), 1) - 1])
-    return (chosen * (chosen.sum() <= max(share, 0.5) * off.sum())).astype(np.float64)
 
 
 def ordered_groups(cost):
@@ -32,9 +18,6 @@ def ordered_groups(cost):
     consecutive parts of it, at most twice the square root of K, named by what WordNet calls most of their classes
     ("fish"), else by the class nearest to the others.
     """
-    from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
     values = (cost.values + cost.values.T) / 2
     tree = linkage(squareform(values, checks=False), "average", optimal_ordering=True)
     order = leaves_list(tree)
