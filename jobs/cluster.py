@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
 import torch
-from filelock import FileLock, Timeout
 
 from helpers.files import write_atomic
+from helpers.training.store import being_trained
 
 OPTIONS = {"time": "timeout_min", "gpus": "gpus_per_node", "cpus": "cpus_per_task", "mem": "mem_gb",
            "parallel": "slurm_array_parallelism"}
@@ -101,11 +101,8 @@ def states(folders):
 
 def _state(folder, queued):
     job = (folder / "job").read_text() if (folder / "job").is_file() else None
-    if (folder / ".lock").exists():
-        try:
-            FileLock(folder / ".lock").acquire(timeout=0).lock.release()
-        except Timeout:
-            return "running"
+    if being_trained(folder):
+        return "running"
     if job in queued:
         return queued[job].lower()
     logs = folder.parent / ".jobs" / f"{job}_0_log.err"

@@ -45,17 +45,19 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
 
     from helpers.training.loop import train
     from helpers.training.plan import TAGS, expand
-    from helpers.training.store import exported, finished, prepare
-    rows = []
-    for entry in expand(models, recipe):
-        config = entry.config
-        folder = None if train_missing else prepare(config, data_root, store).folder
-        if train_missing or finished(folder):
-            run = train(config, data_root=data_root, store=store, progress=progress)
-        elif folder := exported(folder.name):
-            run = prepare(config, data_root, folder.parent).read(weights=False)
-        else:
-            continue
+    from helpers.training.store import being_trained, exported, finished, prepare
+    entries, found, rows = expand(models, recipe), {}, []
+    for patient in (False, True):  # first what no other notebook trains just now
+        for number, entry in enumerate(entries):
+            folder = prepare(entry.config, data_root, store).folder
+            if number in found or (being_trained(folder) and not patient):
+                continue
+            if train_missing or finished(folder):
+                found[number] = train(entry.config, data_root=data_root, store=store, progress=progress)
+            elif folder := exported(folder.name):
+                found[number] = prepare(entry.config, data_root, folder.parent).read(weights=False)
+    for number, run in sorted(found.items()):
+        entry, config = entries[number], entries[number].config
         p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
         label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
         rows.append({**entry.tags, "data": Path(config.data).name, "network": config.network, "method": config.method,

@@ -265,24 +265,19 @@ while not other.exists():
 """
 
 
-def test_two_notebooks_work_at_a_time_but_for_those_that_train_the_same(tmp_path, capsys, monkeypatch):
-    for name, *words in (("01_x", "a", "b"), ("02_y", "b", "a")):
+def test_two_notebooks_work_at_a_time_after_the_first_the_longest(tmp_path, capsys, monkeypatch):
+    for name, *words in (("01_x", "a", "b"), ("03_y", "b", "a")):
         write_notebook(tmp_path, name, f"epochs = '{words[0]}'\nlr = '{words[1]}'\nresults = ''", MEETS)
-    for name in ("03_x", "04_y"):
-        write_notebook(tmp_path, name, "models = []\nrecipe = {}\nresults = ''", "import time\nbegan = time.time()",
-                       "time.sleep(0.5)", "print(began, time.time())")
-    write_profile(tmp_path, "recipe: {data: mnist5k, epochs: 1, lr: 0.1}\n"
-                            "models: [{method: [ce, pgd], notebooks: [3]}, {method: ce, notebooks: [4]}]")
+    write_notebook(tmp_path, "02_short", "epochs = 1", "1")
+    write_profile(tmp_path, "description: tiny")
+    for name, seconds in (("02_short", 1.5), ("03_y", 2)):
+        metrics = tmp_path / f"results/quick/metrics/{name}.json"
+        metrics.parent.mkdir(parents=True, exist_ok=True)
+        metrics.write_text(json.dumps({"provenance": {"seconds": seconds}}))
     monkeypatch.setattr(os, "environ", os.environ.copy())
     assert main(["--jobs", "2"], tmp_path) == 0
-    times = []
-    for name in ("03_x", "04_y"):
-        copy = json.loads((tmp_path / f"results/quick/executed/{name}.ipynb").read_text())
-        times.append([float(word) for word in copy["cells"][-1]["outputs"][0]["text"][0].split()])
-    (_, end), (start, _) = sorted(times)
-    assert end <= start, "the second waits for what the first trains"
     told = capsys.readouterr().out
-    assert [re.search(rf"{name} .*done", told) is not None for name in ("01_x", "02_y", "03_x", "04_y")] == 4 * [True]
+    assert all(re.search(rf"{name} .*done", told) for name in ("01_x", "02_short", "03_y"))
 
 
 def test_training_progress(tmp_path):

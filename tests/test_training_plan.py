@@ -14,7 +14,7 @@ import pytest
 
 from helpers import training
 from helpers.training import __main__ as plans
-from helpers.training import loop, plan
+from helpers.training import loop, plan, store
 from helpers.training.progress import Progress
 from jobs.runs import find
 from study import parameters
@@ -149,6 +149,11 @@ def test_a_table_of_models_has_a_row_a_run_and_trains_each_once(tmp_path, monkey
     assert frame.run[1].folder == frame.run[3].folder and [run.loaded for run in frame.run] == [False] * 3 + [True]
     again = parameters.train_models(models, RECIPE, store=tmp_path, progress=False, train_missing=False)
     assert again.label.tolist() == frame.label.tolist() and len(trained) == 3
+    # What another process trains is left to it until all else is done.
+    monkeypatch.setattr(store, "being_trained", lambda folder: "_CE_" in folder.name)
+    later = parameters.train_models(models, RECIPE, store=tmp_path / "other", progress=False)
+    assert later.label.tolist() == frame.label.tolist() and [word.split()[2] for word in trained[3:]] == ["PGD", "WPGD",
+                                                                                                        "CE"]
 
 
 # --- progress ---------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
@@ -163,8 +164,7 @@ def prepare(config, data_root=None, store=None):
     folder = folder_of(store, config.label, facts)
     if fitted:
         kept = (folder / "cost.csv").is_file()
-        cost = (costs.read_csv(folder / "cost.csv", name=config.cost) if kept
-                else costs.from_spec(config.cost, dataset))
+        cost = costs.read_csv(folder / "cost.csv", name=config.cost) if kept else costs.from_spec(config.cost, dataset)
     return Run(config, dataset, split, cost, facts, folder)
 
 
@@ -191,6 +191,16 @@ def default_store():
 def finished(folder):
     """Whether a folder holds a finished run."""
     return (folder / "metrics.json").is_file() and (folder / "weights.safetensors").is_file()
+
+
+def being_trained(folder):
+    """Whether another process trains the run in a folder just now: it holds the lock."""
+    try:
+        if (folder / ".lock").is_file():
+            FileLock(folder / ".lock").acquire(timeout=0).lock.release()
+        return False
+    except Timeout:
+        return True
 
 
 def exported(name):

@@ -56,26 +56,24 @@ class Execution:
         self.work = pool.submit(papermill.execute_notebook, *paths, parameters, engine_name="watched",
                                 kernel_name="python3", language="python", progress_bar=False, extra_arguments=kernel)
 
-    @property
-    def notebook(self):
-        return _Watched.notebooks.get(str(self.copy))
-
     def told(self, *texts):
         return "  ".join([self.title, clock(time.monotonic() - self.began), *filter(None, texts)])
 
     def position(self):
         """Return title, time, ``cell 3/12``, and what training has told since that cell began."""
-        if not (started := _started(self.notebook)):
+        notebook = _Watched.notebooks.get(str(self.copy))
+        if not (started := _started(notebook)):
             return self.told("starting the kernel")
         since = datetime.fromisoformat(started[-1].metadata.papermill["start_time"]).timestamp()
-        return self.told(f"cell {len(started)}/{len(self.notebook.cells)}", training_progress(self.status, since))
+        return self.told(f"cell {len(started)}/{len(notebook.cells)}", training_progress(self.status, since))
 
     def problem(self, error):
         """Return the failing cell in the source notebook, the error's own message, and where the copy lies."""
         where, name, value = "", type(error).__name__, error
         if isinstance(error, papermill.PapermillExecutionError):
             index, name, value = error.cell_index, error.ename, error.evalue
-            added = sum(ADDED in cell.metadata.get("tags", ()) for cell in self.notebook.cells[: index + 1])
+            before = _Watched.notebooks[str(self.copy)].cells[: index + 1]
+            added = sum(ADDED in cell.metadata.get("tags", ()) for cell in before)
             first = error.source.strip().splitlines()[0]
             where = f"  cell {index + 1 - added}, In [{error.exec_count or ' '}]: {first}\n"
         if isinstance(error, OSError):
@@ -89,20 +87,20 @@ class Execution:
 def run(options, results, parameters, repo):
     """Execute the notebooks that `options` choose, with `parameters`, {notebook: {parameter: value}}.
 
-    `options.jobs` work at a time, which share the cores; one whose models are being trained by another waits for it.
+    `options.jobs` work at a time, which share the cores, and the models that more than one of them trains.
     Executed copies go to results/executed.  Returns {notebook: ("done", "failed" or "skipped", seconds)}.
     """
     outcomes = {source.stem: ("skipped", 0) for source in options.notebooks}
     waiting, working, line = list(enumerate(options.notebooks, start=1)), [], Line()
-    models, trained = {source: _models(parameters[source.stem]) for source in options.notebooks}, set()
+    if options.jobs > 1:  # the first for its reader, then the longest
+        waiting[1:] = sorted(waiting[1:], key=lambda one: -_seconds(results, one[1].stem))
     _prepare_environment(options.jobs)
     with (tempfile.TemporaryDirectory(prefix="wpgd-") as folder, chdir(repo / "notebooks"),
           ThreadPoolExecutor(options.jobs) as pool):
         try:
             while waiting or working:
                 for number, source in list(waiting):
-                    shared = set().union(*(models[one.source] for one in working)) - trained
-                    if len(working) < options.jobs and not models[source] & shared:
+                    if len(working) < options.jobs:
                         waiting.remove((number, source))
                         working.append(Execution(pool, f"[{number}/{len(options.notebooks)}] {source.stem}", source,
                                                  results / "executed" / source.name, parameters[source.stem], folder))
@@ -114,7 +112,6 @@ def run(options, results, parameters, repo):
                     error = one.work.exception()
                     outcomes[one.source.stem] = "failed" if error else "done", time.monotonic() - one.began
                     line.end(one.told("FAILED" if error else "done"))
-                    trained |= models[one.source]
                     if error:
                         print(one.problem(error), flush=True)
                         waiting = waiting if options.keep_going else []
@@ -139,12 +136,12 @@ def _prepare_environment(jobs):
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # failures are told here
 
 
-def _models(parameters):
-    """The runs that a notebook may train, by their labels."""
-    if not parameters.get("models"):
-        return set()
-    from helpers.training.plan import expand  # imports torch, which a notebook without models does not need
-    return {entry.config.label for entry in expand(parameters["models"], parameters["recipe"])}
+def _seconds(results, notebook):
+    """What a notebook took when it last ran, as its metrics say; 0 where none are."""
+    try:
+        return json.loads((results / f"metrics/{notebook}.json").read_text())["provenance"]["seconds"]
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def _started(notebook):
