@@ -1,4 +1,4 @@
-"""Writes the measured times into the tables "What it takes" of the notebooks, and that of quick into README.md.
+"""Writes the measured times into the tables "What it takes" of the notebooks.
 
     python tools/measured_times.py        # from results/<profile>/metrics/<notebook>.json
 
@@ -52,12 +52,6 @@ def main():
             if "measured |" in "".join(cell["source"]):
                 cell["source"] = fill("".join(cell["source"]), own).splitlines(keepends=True)
         path.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    readme = ROOT / "README.md"
-    before, table, after = re.split(r"(\| profile \| data \|.*?\n\n)", readme.read_text(encoding="utf-8"), flags=re.S)
-    lines = [line.rsplit("|", 2) for line in table.rstrip("\n").split("\n")]  # the time is the last but one
-    total = {"quick": sum(times.get("quick", {}).values())}  # the only one that is always trained in the same run
-    table = "\n".join(f"{fill(head + '|', total)}{use}|" for head, use, _ in lines) + "\n\n"
-    readme.write_text(before + table + after, encoding="utf-8")
 
 
 if __name__ == "__main__":
