@@ -167,7 +167,9 @@ def test_a_reader_who_leaves_ends_the_kernel_without_a_traceback(tmp_path):
 @pytest.mark.parametrize("what", ["SIGTERM", "SIGHUP", "SIGKILL"])
 def test_however_the_runner_ends_no_kernel_is_left(tmp_path, what):
     code = "from runner.__main__ import command, main; command(main, [], pathlib.Path(sys.argv[1]))"
-    with at_work(tmp_path, code, orphans=what == "SIGKILL") as child:
+    # Tests that were started under nohup hand on that SIGHUP is ignored.
+    with at_work(tmp_path, code, orphans=what == "SIGKILL",
+                 preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)) as child:
         child.send_signal(getattr(signal, what))
         if what == "SIGKILL":
             assert child.wait(timeout=10) == -signal.SIGKILL
