@@ -106,6 +106,17 @@ def test_a_notebook_gets_the_models_that_name_its_number(repo):
     assert load(repo, text, "quick", "--only", "2")[3] == {}
 
 
+def test_as_many_notebooks_at_a_time_as_asked_and_one_alone_has_all_cores(repo, monkeypatch):
+    write_profile(repo, "description: tiny")
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    cases = (None, [], 2), ("a GPU", [], 1), (None, ["--only", "1"], 1), ("a GPU", ["--jobs", "2"], 2)
+    for gpu, words, jobs in cases:
+        monkeypatch.setattr("shutil.which", lambda name, gpu=gpu: gpu)
+        assert cli.parse(words, repo).jobs == jobs
+    with pytest.raises(ValueError, match="--jobs 0: give the number of notebooks"):
+        cli.parse(["--jobs", "0"], repo)
+
+
 def test_a_profile_extends_another_key_by_key(repo):
     write_profile(repo, f"name: base\ndescription: told\n{RECIPE}models: [{{method: ce, notebooks: [1]}}]\n"
                   + of_first("attack: {steps: 2, inner: {size: 1}}, eps: [1]"), "base")

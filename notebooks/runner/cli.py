@@ -36,6 +36,7 @@ def parse(argv, repo=REPO):
         raise ValueError(f"--jobs {options.jobs}: give the number of notebooks to run at a time, 1 or more.")
     options.profile = profiles.find(options.profile, repo / "notebooks" / "profiles")
     options.notebooks = select(sources(repo), options.only, options.start)
+    options.jobs = min(options.jobs, len(options.notebooks))  # one alone has all cores
     options.results = (options.results or repo / "results").expanduser().resolve()
     if options.results.exists() and not options.results.is_dir():
         raise ValueError(f"--results {options.results} is a file; name a folder.")

@@ -99,11 +99,10 @@ def run(options, results, parameters, repo):
           ThreadPoolExecutor(options.jobs) as pool):
         try:
             while waiting or working:
-                for number, source in list(waiting):
-                    if len(working) < options.jobs:
-                        waiting.remove((number, source))
-                        working.append(Execution(pool, f"[{number}/{len(options.notebooks)}] {source.stem}", source,
-                                                 results / "executed" / source.name, parameters[source.stem], folder))
+                while waiting and len(working) < options.jobs:
+                    number, source = waiting.pop(0)
+                    working.append(Execution(pool, f"[{number}/{len(options.notebooks)}] {source.stem}", source,
+                                             results / "executed" / source.name, parameters[source.stem], folder))
                 line.tell(*(one.position() for one in working))
                 wait([one.work for one in working], TICK, FIRST_COMPLETED)
                 for one in [one for one in working if one.work.done()]:
