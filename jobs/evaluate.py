@@ -22,6 +22,7 @@ def check_settings(profile, settings):
         if least is not None and not (type(value) is int and value >= least):
             raise ValueError(f"{told} {name} = {value!r}: give an integer >= {least}")
 
+
 def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=(), precision="float32"):
     """The attacks on a run that Sec. 5 asks for, a list of `attacks.PGD` without repetition.
 

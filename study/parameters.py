@@ -49,8 +49,10 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     entries, found, rows = expand(models, recipe), {}, []
     for patient in (False, True):  # first what no other notebook trains just now
         for number, entry in enumerate(entries):
+            if number in found:
+                continue
             folder = prepare(entry.config, data_root, store).folder
-            if number in found or (being_trained(folder) and not patient):
+            if being_trained(folder) and not patient:
                 continue
             if train_missing or finished(folder):
                 found[number] = train(entry.config, data_root=data_root, store=store, progress=progress)
