@@ -125,6 +125,8 @@ export JUPYTER_PREFER_ENV_PATH=1
 # Idle threads spin briefly, then sleep. By default they spin on, and beside any other busy program training was seen
 # to slow down 20-fold; always sleeping costs half the speed on an idle machine.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
+# This checkout comes before another one that PYTHONPATH may name; the modules of a plan's `imports` are still found.
+export PYTHONPATH=$repo:$repo/notebooks${PYTHONPATH:+:$PYTHONPATH}
 case $mode in
   run) exec "$python" -P -m report --run "$@" ;;
   lab)

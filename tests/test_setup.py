@@ -127,6 +127,23 @@ def test_python_on_the_path_that_meets_the_pins_is_used_as_it_is(checkout):
     assert not checkout.calls("-m pip") and len(checkout.calls("bin/python3 -P -m report --run")) == 1
 
 
+def test_an_exported_pythonpath_does_not_win_over_the_checkout(checkout):
+    other, env = checkout.repo.parent / "other", checkout.activate()
+    for package in ("report", "own"):
+        (other / package).mkdir(parents=True)
+        (other / package / "__init__.py").touch()
+        (other / package / "__main__.py").write_text("print(__file__)")
+    (checkout.repo / "notebooks" / "report").mkdir()
+    (checkout.repo / "notebooks" / "report" / "__init__.py").touch()
+    (checkout.repo / "notebooks" / "report" / "__main__.py").write_text("import own\nprint(__file__, own.__file__)")
+    checkout.install_wpgd(checkout.repo)
+    checkout.env["PYTHONPATH"] = f"{other}:{checkout.site}"
+    (env / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    done = checkout.start()
+    assert done.stdout.split("\n")[0].startswith(str(checkout.repo)), done.stderr
+    assert str(other / "own") in done.stdout  # a reader's own modules are found
+
+
 def test_active_environment_is_never_changed(checkout):
     env = checkout.activate()
     checkout.install_wpgd(REPO)
