@@ -1,10 +1,14 @@
-"""Verdicts follow from interval and threshold alone."""
+"""Verdicts follow from interval and threshold alone; those of the ten main claims from a wider interval."""
 import pickle
 
+import numpy as np
 import pytest
+from scipy import stats
 
+from helpers.evaluation import Evaluation
 from helpers.intervals import Interval
-from study.claims import COLUMNS, Claim, table
+from study import paper
+from study.claims import COLUMNS, LEVEL, Claim, decide, table
 
 
 def claim(value, low, high, holds_if, id="c"):
@@ -86,3 +90,68 @@ def test_the_table_wraps_escapes_and_colours():
     assert "0.5 [0.4, 0.6]" in html and "no interval" in html
     assert list(table([])) == list(shown)
     assert pickle.loads(pickle.dumps(shown)).equals(shown)
+
+
+# --- the interval that decides a main claim ---
+
+def answers(*wrong, images=400):
+    """Two classes of as many images; of each some are wrong, the first ones."""
+    labels = np.repeat([0, 1], images)
+    missed = np.concatenate([np.arange(images) < count for count in wrong])
+    return Evaluation(labels, np.where(missed, 1 - labels, labels), 2)
+
+
+def error(answer):
+    return answer.error
+
+
+def difference(one, other):
+    return one.error - other.error
+
+
+def test_ten_main_claims_err_in_five_percent_together():
+    assert len(paper.values()["main_claims"]) * (1 - LEVEL) == pytest.approx(0.05)
+
+
+def test_one_seed_has_the_exact_quantiles_of_resampled_images():
+    # The errors of a resample are binomial, those of the other class there are none: the tails beyond LEVEL are exact.
+    value, low, high = decide(error, answers(120, 0))
+    exact = stats.binom(400, 120 / 400).ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2]) / 8
+    assert value == 15 and [low, high] == pytest.approx(exact, abs=0.25)
+    assert [*decide(error, [answers(120, 0)])] == [value, low, high]
+
+
+def test_many_images_leave_students_t_over_the_seeds():
+    seeds = [answers(count, 0, images=4000) for count in (400, 1200, 1600)]
+    expected = stats.ttest_1samp([one.error for one in seeds], 0).confidence_interval(LEVEL)
+    assert [*decide(error, seeds)][1:] == pytest.approx([*expected]) and expected.high - expected.low > 100
+
+
+def test_seeds_that_agree_leave_the_images():
+    one = decide(error, answers(120, 0))
+    assert [*decide(error, [answers(120, 0)] * 3)] == pytest.approx([*one])
+
+
+def test_each_end_is_the_farther_of_the_two():
+    # Seeds as far apart as the images spread: the mean's t reaches farther below and above than either seed's images.
+    seeds = [answers(120, 0), answers(124, 0), answers(128, 0)]
+    found, images = decide(error, seeds), [decide(error, one) for one in seeds]
+    t = stats.ttest_1samp([one.error for one in seeds], 0).confidence_interval(LEVEL)
+    assert found.low == pytest.approx(min(t.low, *(one.low for one in images)))
+    assert found.high == pytest.approx(max(t.high, *(one.high for one in images)))
+    assert found.value == pytest.approx(15.5)
+
+
+def test_differences_are_paired_over_seeds_and_images():
+    # The second network errs on the same images and on 8 more: neither images nor seeds say anything else.
+    first, second = [answers(40, 0), answers(160, 0)], [answers(40, 8), answers(160, 8)]
+    value, low, high = decide(difference, second, first)
+    exact = stats.binom(400, 8 / 400).ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2]) / 8
+    assert value == 1 and [low, high] == pytest.approx(exact, abs=0.13)
+    assert [*decide(difference, first, first)] == [0, 0, 0]
+
+
+def test_two_seeds_are_covered_and_none_is_not_measurable():
+    two = [answers(40, 0), answers(160, 0)]
+    assert decide(error, two).low <= two[0].error < two[1].error <= decide(error, two).high
+    assert np.isnan([*decide(error, [])]).all() and np.isnan([*decide(difference, two, [])]).all()

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import recall_score
 
 from helpers import audit, costs, evaluation, training
 from helpers.evaluation import Evaluation
-from study import results
+from helpers.intervals import bootstrap
+from study import paper, results
+from study.claims import decide
 from study.results import merge
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "05_wpgd_training.ipynb"
@@ -100,7 +103,7 @@ def share(answer, cells):
 
 def test_table2_has_every_printed_cell_and_leaves_out_what_is_not_there(book):
     table = book.table2
-    assert len(table) == 8 and table["paper AE"].notna().all()
+    assert len(table) == 8 and table["paper AE"].notna().all() and set(table.images.dropna()) == {300}
     pgd = table[(table.paper_data == "cifar10") & (table.method == "PGD") & (table.paper_network == "W-16-10")].iloc[0]
     for error, answers in (("NE", natural), ("AE", attacked)):
         assert pgd[error].value == pytest.approx(np.mean([answers(0, seed).error for seed in (0, 1)]))
@@ -157,6 +160,28 @@ def test_the_order_over_p_decides_and_the_first_three_claims_are_the_main_ones(b
     assert claims.value["p-costs-robustness:similar"] == pytest.approx(similar[0] - similar[1], rel=1e-4)
 
 
+def test_main_claims_come_first_at_their_own_level_and_the_others_at_95_percent(book, claims):
+    main = [id for one in paper.values()["main_claims"] for id in one["decided_by"] if id in claims.index]
+    assert main == list(claims.index[:3])
+    models = [[attacked(10, seed) for seed in (0, 1)], [attacked(0, seed) for seed in (0, 1)]]
+    similar = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    wanted = decide(lambda one, other: book.share(similar, one) - book.share(similar, other), *models)
+    assert claims.loc["p-costs-robustness:similar", ["value", "low", "high"]].tolist() == pytest.approx([*wanted], 1e-4)
+    other = bootstrap(lambda one, other: one.error - other.error, *models)
+    assert claims.loc["p-costs-robustness:most", ["value", "low", "high"]].tolist() == pytest.approx([*other], 1e-4)
+
+
+def test_the_worst_class_stands_beside_the_mean(book):
+    table = book.worst_classes
+    assert list(table.p) == [0, 1, 2.5, 10] and set(table.images) == {300}, "runs that stand for two are told once"
+    for one in table.itertuples():
+        for answers, (error, name) in ((natural, one[7:9]), (attacked, one[9:11])):
+            recalls = [recall_score(LABELS, answers(one.p, seed).predictions, average=None) for seed in (0, 1)]
+            assert error.value == pytest.approx(np.mean([100 * (1 - recall.min()) for recall in recalls]))
+            assert set(name.split(", ")) == {CLASSES[recall.argmin()] for recall in recalls}
+            assert error.low < error.value < error.high and error.value > one.NE.value
+
+
 def test_differences_are_first_minus_second_and_paired(claims):
     for name, answers in (("p-preserves-accuracy:most", natural), ("p-costs-robustness:most", attacked)):
         wanted = np.mean([answers(10, seed).error - answers(0, seed).error for seed in (0, 1)])
@@ -167,8 +192,8 @@ def test_differences_are_first_minus_second_and_paired(claims):
     for name in ("accuracy-price:table2", "deeper-is-better:NE", "deeper-is-better:AE"):
         assert claims.loc[name, ["value", "low", "high"]].tolist() == [0, 0, 0]
     assert claims.verdict["standard-not-robust:table2"] == "fails"
-    assert claims.statistic["deeper-is-better:NE"].startswith("5,000 MNIST digits, 1 seed:")
-    assert claims.statistic["p-preserves-accuracy"].startswith("5,000 MNIST digits, 2 seeds:")
+    assert claims.statistic["deeper-is-better:NE"].startswith("5,000 MNIST digits, 1 seed, 300 test images: ")
+    assert claims.statistic["p-preserves-accuracy"].startswith("5,000 MNIST digits, 2 seeds, 300 test images: ")
 
 
 def test_where_errors_go_is_pgd_minus_wpgd_for_pairs_and_the_reverse_for_bird_and_airplane(claims):
