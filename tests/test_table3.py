@@ -1,4 +1,5 @@
 """Notebooks 06 and 08 with models whose answers are known, and the readings of Table 3."""
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,12 +10,15 @@ import pandas
 import pytest
 import torch
 from scipy.special import log_softmax
+from sklearn.metrics import recall_score
 from test_notebooks_02_04 import functions
 
 from helpers import attacks, audit, costs, evaluation, losses
 from helpers.evaluation import Evaluation
+from helpers.intervals import bootstrap, tau
 from jobs.evaluate import planned_attacks
 from study import results
+from study.claims import decide
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 COMMITTED = NOTEBOOKS.parent / "results" / "quick"
@@ -125,6 +129,7 @@ def test_table3_is_s_of_each_model_under_its_own_attacker_and_minus_pgd(table3):
         assert one["S - PGD p=1"].value == pytest.approx(mean["plain"] - mean["pgd plain"], abs=1e-9)
         assert one["S"].low < one["S"].value < one["S"].high
     # Paired: the same answers differ by nothing in any resample, and few more errors are more in all of them.
+    assert set(table.images) == {300}
     assert tuple(table["S - PGD"][0]) == (0, 0, 0) and table["S - PGD"][3].low > 0
     written = pandas.read_csv(table3.folder / "tables" / "table3.csv")
     assert written["S high"].tolist() == pytest.approx([one.high for one in table["S"]], rel=1e-5)
@@ -146,7 +151,31 @@ def test_the_worst_of_all_attackers_and_the_verdicts(table3):
     assert len(claims) == 15 and (claims.verdict == "not measurable").sum() == 2 and claims.index[0] == "p-lowers-score"
     assert claims.loc["p-lowers-score", ["value", "verdict"]].tolist() == [1.0, "fails"]
     assert claims.loc["p-costs-robustness:worst", "verdict"] == "holds"
-    assert claims.statistic.str.startswith("5,000 MNIST digits, 2 seeds: ").all()
+    assert claims.statistic[:-2].str.startswith("5,000 MNIST digits, 2 seeds, 300 test images: ").all()
+    assert claims.statistic[-2:].str.startswith("5,000 MNIST digits, 0 seeds, 300 test images: ").all(), "no weights"
+
+
+def test_the_main_claim_has_its_own_level_and_the_others_95_percent(table3):
+    claims = pandas.read_csv(table3.folder / "claims.csv").set_index("id")
+    models = [[known(0.3 + 0.01 * p, seed) for seed in (0, 1)] for p in (0.0, 1.0, 2.5, 10.0)]
+    order = partial(lambda score, *answers: tau([score(one) for one in answers]),
+                    partial(evaluation.weighted_score, METRICS["one"]))
+    for name, found in (("p-lowers-score", decide(order, *models)), ("p-lowers-score:0", bootstrap(order, *[
+            [known(0.3 + 0.02 * p, seed) for seed in (0, 1)] for p in (0.0, 1.0, 2.5, 10.0)]))):
+        assert claims.loc[name, ["value", "low", "high"]].tolist() == pytest.approx([*found], 1e-4)
+
+
+def test_the_worst_class_stands_beside_the_mean_under_the_models_own_attacker_and_the_worst(table3):
+    table = table3.worst_classes
+    assert list(table.p) == [0, 0, 1, 1, 2.5, 2.5, 10, 10] and set(table.images) == {300}
+    assert set(table.attack) == {"Wasserstein, trained p", "worst of all"} and set(table.paper_data) == {"cifar10"}
+    own = table[table.attack != "worst of all"].set_index("p")
+    for p, one in own.iterrows():
+        recalls = [recall_score(LABELS, known(0.3 + 0.01 * p, seed).predictions, average=None) for seed in (0, 1)]
+        assert one["AE, worst class"].value == pytest.approx(np.mean([100 * (1 - recall.min()) for recall in recalls]))
+        assert set(one["AE of"].split(", ")) == {CLASSES[recall.argmin()] for recall in recalls}
+    worst = table[table.attack == "worst of all"]["AE, worst class"].map(lambda one: one.value)
+    assert (worst.to_numpy() >= [one.value for one in own["AE, worst class"]]).all()
 
 
 def test_the_first_and_the_last_model_over_p_are_audited(table3):
