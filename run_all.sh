@@ -137,6 +137,6 @@ case $mode in
     cd -- "$repo"
     [[ -n ${NLTK_DATA:-} || ! -d ../shared/nltk_data ]] || export NLTK_DATA=$repo/../shared/nltk_data
     "$python" -m ruff check .
-    exec "$python" -m pytest -q -n auto --maxprocesses 4 --dist loadfile "$@"
+    exec "$python" -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
     ;;
 esac

@@ -336,7 +336,7 @@ def test_test_command_runs_ruff_and_pytest_with_wordnet(checkout):
     assert checkout.start(script=".ci/run").returncode == 0
     data = f"[{checkout.repo}/../shared/nltk_data]"
     python = f"{checkout.repo}/.venv/bin/python"
-    spread = "-n auto --maxprocesses 4 --dist loadfile"
+    spread = "-n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
     assert checkout.calls("-m ruff") + checkout.calls("-m pytest") == [
         f"{python} -m ruff check . {data}",
         f"{python} -m pytest -q {spread} {data}",
