@@ -37,7 +37,7 @@ def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
     logits, labels : as in `cross_entropy`; finite values for logits of +-1e4
     cost : CostMatrix or Tensor, shape (K, K); row y is the cost of moving mass from class y to each class
         A tensor is used as it stands, as in Eq. (5); a `CostMatrix` is scaled to max 1 before the power.
-    p : float >= 0, element-wise power of the cost (Definition 3); ``0 ** 0`` counts as 0: the diagonal stays free
+    p : float >= 0, element-wise power of the cost (Definition 3); a diagonal of zeros stays free, also at p = 0
         At p = 0 that term is ``1 - yhat_y``, with the gradient of the cross entropy times ``yhat_y``: without entropy,
         PGD takes the very steps it takes on the cross entropy, so the "p = 0.0" rows of Table 3 are plain PGD.
     lam : float > 0; large values weaken the entropy, ``inf`` removes it
@@ -55,16 +55,16 @@ class WassersteinLoss:
         if not (0 <= p < math.inf and lam > 0):
             raise ValueError(f"p = {p}, lam = {lam}: give a finite p >= 0 (the paper uses 1, 2.5, 10) and lam > 0 (inf "
                              "switches the entropy off)")
-        if not (torch.is_tensor(cost) or hasattr(cost, "digest")):
+        if not (hasattr(cost, "digest") or (torch.is_tensor(cost) and cost.ndim == 2)):
             raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
                              "tensor such as torch.as_tensor(values)")
         if torch.is_tensor(cost) and cost.requires_grad:
             raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or "
                              "write Eq. (5) with torch operations to learn a cost")
         self.cost, self.p, self.lam = cost, float(p), float(lam)
-        # 0 ** 0 is 1 in floating point, but staying in the right class must cost nothing; a `CostMatrix` knows.
-        self._exact = torch.where(cost == 0, 0, cost ** self.p) if torch.is_tensor(cost) else cost ** self.p
-        self._power = self._exact
+        # 0 ** 0 is 1, but staying in the right class must cost nothing; a `CostMatrix` knows.
+        stays = torch.is_tensor(cost) and torch.eye(*cost.shape, device=cost.device).bool() & (cost == 0)
+        self._power = self._exact = torch.where(stays, 0, cost ** self.p) if torch.is_tensor(cost) else cost ** self.p
         if not self._exact.isfinite().all():
             raise ValueError(f"the cost to the power p = {self.p:g} has entries that are NaN or infinite: give finite "
                              "costs >= 0 (a negative one has no fractional power)")

@@ -132,10 +132,12 @@ def test_power_is_numpy_on_the_normalised_matrix(p):
     np.testing.assert_allclose(powered.numpy(), by_hand, rtol=1e-12)
 
 
-def test_power_zero_keeps_zeros():
+def test_power_zero_makes_all_confusions_cost_the_same():
+    """Also those that cost nothing: an attacker at p = 0 is plain PGD, which knows no costs."""
     np.testing.assert_array_equal((CostMatrix(TOY, ABC) ** 0).numpy(), 1 - np.eye(3))
-    twins = CostMatrix([[0, 0, 4], [0, 0, 4], [4, 4, 0]], ABC)  # a pair that costs nothing stays free
-    np.testing.assert_array_equal((twins**0.0).numpy(), [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
+    twins = CostMatrix([[0, 0, 4], [0, 0, 4], [4, 4, 0]], ABC)
+    np.testing.assert_array_equal((twins**0.0).numpy(), 1 - np.eye(3))
+    np.testing.assert_array_equal((twins**0.5).numpy(), [[0, 0, 1], [0, 0, 1], [1, 1, 0]])
 
 
 @pytest.mark.parametrize("p", [-1, float("nan"), float("inf"), "2", None, 1j])

@@ -103,11 +103,19 @@ def test_a_scaled_cost_is_another_lambda(p):
                               rtol=1e-9)
 
 
-def test_p_0_costs_every_confusion_the_same():
+@pytest.mark.parametrize("free", [(), [(0, 1), (1, 0), (4, 2)]])
+def test_p_0_costs_every_confusion_the_same(free):
+    """Also a confusion that costs nothing: 0 ** 0 is 0 on the diagonal alone."""
     logits, labels, cost = problem(6, seed=3)
-    ours = losses.wasserstein_loss(logits, labels, cost, p=0, lam=math.inf)
+    for pair in free:
+        cost[pair] = 0
     right = softmax(logits.numpy(), axis=1)[np.arange(3), labels]
-    np.testing.assert_allclose(ours, 1 - right, atol=1e-12)
+    for given in (cost, CostMatrix(cost, range(6), symmetric=False)):
+        ours = losses.wasserstein_loss(logits, labels, given, p=0, lam=math.inf)
+        np.testing.assert_allclose(ours, 1 - right, atol=1e-12)
+        if free:
+            assert not losses.wasserstein_loss(logits, torch.full_like(labels, 4), given, p=1e-9, lam=math.inf).allclose(
+                losses.wasserstein_loss(logits, torch.full_like(labels, 4), given, p=0, lam=math.inf))
 
 
 def test_p_0_gradient_is_that_of_the_cross_entropy_times_the_right_probability():

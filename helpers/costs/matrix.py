@@ -63,14 +63,14 @@ class CostMatrix:
     def __pow__(self, p):
         """C^p of Eq. (3) and (5) as a new (K, K) float64 tensor: normalised to max 1, then element-wise power.
 
-        Normalised, the entropy term of Eq. (5) weighs the same for each p. 0 ** 0 is 0 here: so p = 0 gives
-        ``1 - q[y]``, all wrong classes cost the same, which is why "p = 0" in Table 3 stands for plain PGD. Raises
-        ValueError if p is no finite number >= 0.
+        Normalised, the entropy term of Eq. (5) weighs the same for each p. 0 ** 0 is 0 on the diagonal alone: so p = 0
+        gives ``1 - q[y]``, all wrong classes cost the same, which is why "p = 0" in Table 3 stands for plain PGD.
+        Raises ValueError if p is no finite number >= 0.
         """
         if not isinstance(p, Real) or not 0 <= p < math.inf:
             raise ValueError(f"The power p of a cost matrix must be a finite number >= 0, not {p!r}: a negative power "
                              "would make the nearest classes the dearest. The paper uses p = 1, 2.5 and 10.")
-        return torch.from_numpy(np.where(self.normalized > 0, self.normalized ** float(p), 0.0))
+        return torch.from_numpy(np.where(np.eye(len(self)), 0.0, self.normalized ** float(p)))
 
     def to_frame(self):
         """The raw values as a pandas DataFrame with class names on both axes."""
