@@ -49,7 +49,7 @@ def evaluate(model, images, labels, attack=None, *, batch_size=None, allow_absen
     attack = partial(attack, stuck=stuck) if counts else attack
     predictions = predict_logits(model, images, labels, attack, batch_size=batch_size).argmax(dim=1)
     return _told(Evaluation(labels, predictions, num_classes, time.perf_counter() - start, allow_absent,
-                            int(sum(stuck)) if counts else None))
+                            min(int(sum(stuck)), len(labels)) if counts else None))
 
 
 def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None, allow_absent=False):
@@ -150,7 +150,7 @@ def weighted_score(cost, confusion):
 def _by_class(cost, confusion):
     """The values of both, (K, K) and (K, K) or (S, K, K), by the names of the classes where both have some."""
     classes = getattr(confusion, "classes", None)
-    if hasattr(confusion, "columns") and hasattr(cost, "classes"):
+    if hasattr(confusion, "columns"):
         classes = [str(name) for name in confusion.index]
         confusion = confusion.set_axis(confusion.columns.map(str), axis=1).reindex(columns=classes)
     confusion = as_matrix(getattr(confusion, "confusion", confusion), "confusion matrix")
@@ -175,8 +175,9 @@ class CostSensitive(torch.nn.Module):
     """A trained model that decides by cost instead of by the largest logit: ``argmin_k sum_j softmax(z)_j C[j, k]``.
 
     No training is needed (Karthik et al., "No cost likelihood manipulation at test time", ICLR 2021, call it CRM). It
-    returns the negative expected costs, (N, K), for logits; the attack that knows the rule is therefore PGD on
-    `losses.margin_loss`, which then raises ``risk[y] - min over j != y of risk[j]``.
+    returns the negative logarithms of the expected costs, (N, K), for logits; the attack that knows the rule is
+    therefore PGD on `losses.margin_loss`, which then raises ``risk[y] / min over j != y of risk[j]``. The logarithm
+    leaves a sure network, whose expected costs are 0 and 1 to a float, a gradient.
 
     Parameters
     ----------
@@ -190,8 +191,9 @@ class CostSensitive(torch.nn.Module):
         self.register_buffer("cost", torch.tensor(values / values.max(), dtype=torch.float32))
 
     def forward(self, x):
-        q = self.model(x).softmax(dim=1)
-        return -(q @ self.cost.to(q))
+        log_q = self.model(x).log_softmax(dim=1)
+        # That of an answer that never costs anything is minus infinity.
+        return -torch.logsumexp(log_q[:, :, None] + self.cost.to(log_q).log(), dim=1).clamp(min=-1e30)
 
 
 def _placement(model, images):
