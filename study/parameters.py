@@ -62,6 +62,7 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
         entry, config = entries[number], entries[number].config
         p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
         label = config.method.upper() + (f" p={p:g}" if config.method == "wpgd" else "")
+        label += f" mu={config.mu:g}" if config.mu < float("inf") else ""
         rows.append({**entry.tags, "data": Path(config.data).name, "network": config.network, "method": config.method,
                      "p": p, "lam": config.lam, "cost": entry.cost, "eps": config.eps, "seed": config.seed,
                      "label": label, "run": run})

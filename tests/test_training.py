@@ -122,6 +122,15 @@ def test_adversarial_training_is_sgd_on_attacked_batches(run_it, method):
     assert_close(run, list(plain_loop(config, None, attack)[0].parameters()))
 
 
+def test_mu_leads_from_pgd_to_wpgd_and_lies_between_them(run_it):
+    """The inner loss is cross entropy + mu Eq. (5): a vanishing mu is PGD to the bit, a huge one WPGD."""
+    pgd = run_it(TOY, method="pgd")
+    wpgd, none, huge, both = (run_it(TOY, method="wpgd", p=10.0, mu=mu) for mu in (math.inf, 1e-30, 1e30, 10.0))
+    assert equal(pgd, none) and not equal(pgd, wpgd) and not equal(both, pgd) and not equal(both, wpgd)
+    assert all(torch.allclose(weights(huge)[name], value, atol=1e-5) for name, value in weights(wpgd).items())
+    assert "mu=10.0" in both.config.label and both.folder.name != wpgd.folder.name
+
+
 def test_the_attack_sees_an_eval_network_and_the_step_a_training_one(run_it, monkeypatch):
     outside, inside, real = [], [], attacks.pgd
 

@@ -26,7 +26,7 @@ OTHER = {"data": "toy3", "epochs": 3, "lr": 0.1, "network": "W-16-1", "method": 
          "train_size": 30, "val_size": 0.5, "split_seed": 1, "augment": "crop", "norm": "l2", "eps": 3.0,
          "steps": 4, "step_size": 1.0, "random_start": False, "cost": [[0, 1, 2], [1, 0, 4], [2, 4, 0]], "p": 2.0,
          "lam": 5.0, "batch_size": 8, "schedule": "constant", "warmup": 0.1, "momentum": 0.5, "weight_decay": 0.0,
-         "ema": 0.5, "seed": 1, "val_every": 2, "val_images": 7, "val_steps": 3, "val_eps": 1.0, "precision": "bf16"}
+         "ema": 0.5, "seed": 1, "val_every": 2, "val_images": 7, "val_steps": 3, "val_eps": 1.0, "precision": "bf16", "mu": 10.0}
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def test_ratio_and_minority_name_the_run(folder):
 
 
 @pytest.mark.parametrize("method, unused", [
-    ("ce", ("eps", "steps", "step_size", "random_start", "norm", "cost", "p", "lam")), ("pgd", ("cost", "p", "lam"))])
+    ("ce", ("eps", "steps", "step_size", "random_start", "norm", "cost", "p", "lam", "mu")),
+    ("pgd", ("cost", "p", "lam", "mu"))])
 def test_fields_that_a_method_does_not_use_do_not_name_its_runs(folder, method, unused):
     base = {**BASE, "method": method} | ({} if method == "ce" else {"eps": 8.0})
     for field in unused:
@@ -98,7 +99,7 @@ def test_the_data_name_the_run_and_their_place_does_not(tmp_path):
 
 @pytest.mark.parametrize("settings", [
     {}, {"method": "pgd", "eps": 8.0, "norm": "l2", "random_start": False, "classes": ("c0", "c1")},
-    {"method": "pgd", "eps": 0.0}, {"method": "wpgd", "eps": 4, "cost": COST, "lam": math.inf, "p": 2.5},
+    {"method": "pgd", "eps": 0.0}, {"method": "wpgd", "eps": 4, "cost": COST, "lam": math.inf, "p": 2.5, "mu": 3.0},
     {"ratio": 0.3, "minority": "c1", "augment": "crop", "val_eps": 2.0, "norm": "l2"}])
 def test_a_config_survives_its_json(settings):
     config = training.configure(BASE, settings)
@@ -193,7 +194,7 @@ def test_a_later_field_names_a_run_only_where_it_differs_from_its_default():
 def test_every_field_that_is_not_marked_later_was_there_from_the_beginning():
     """A field added without `later` would rename all runs: this list does not grow."""
     marked = {item.name for item in dataclasses.fields(training.TrainConfig) if item.metadata.get("later")}
-    assert {item.name for item in dataclasses.fields(training.TrainConfig)} - marked == {*OTHER, "ratio", "minority"}
+    assert {item.name for item in dataclasses.fields(training.TrainConfig)} - marked == {*OTHER, "ratio", "minority"} - {"mu"}
 
 
 def test_a_run_of_an_asymmetric_matrix_is_trained_again_from_its_folder(tmp_path):

@@ -13,13 +13,14 @@ from helpers.profiles import suggest
 from helpers.training import parts
 
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
-UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "loss"),
-          "pgd": ("cost", "p", "lam"), "wpgd": ("loss",)}
+UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "mu", "loss"),
+          "pgd": ("cost", "p", "lam", "mu"), "wpgd": ("loss",)}
 # What numbers must be, beside their types.
 RANGES = ((("eps", "val_eps", "weight_decay", "steps", "val_steps", "p"), "finite and >= 0",
            lambda x: 0 <= x < math.inf),
           (("epochs", "batch_size", "val_every", "val_images", "batch_norm_parts"), ">= 1", lambda x: x >= 1),
-          (("lr", "lam"), "> 0", lambda x: x > 0), (("warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
+          (("lr", "lam", "mu"), "> 0", lambda x: x > 0),
+          (("warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
 
 
 def later(default):
@@ -48,6 +49,7 @@ class TrainConfig:
     method : "ce" (Eq. 1), "pgd" (Eq. 2) or "wpgd" (Eq. 6)
     norm, eps, steps, step_size, random_start : of the inner attack; step_size None means 2.5 eps / steps
     cost, p, lam : of the Wasserstein loss (Eq. 5), for "wpgd"; cost is a spec of `helpers.costs.from_spec`
+    mu : the attack of "wpgd" maximises the cross entropy plus mu times that loss; inf, as in the paper: it alone
     loss : that the attack of "pgd" maximises, "cross_entropy" or "margin"
     epochs, batch_size, lr, schedule, warmup, momentum, weight_decay : SGD with Nesterov momentum (Sec. 5.1)
     optimizer : "sgd" or "adamw", whose first beta is `momentum`
@@ -94,6 +96,7 @@ class TrainConfig:
     val_steps: int = 10
     val_eps: float | None = None
     precision: Literal["float32", "bf16", "float64", "auto"] = "float32"
+    mu: float = later(math.inf)
     loss: str = later("cross_entropy")
     optimizer: str = later("sgd")
     batch_norm_parts: int = later(1)
@@ -168,7 +171,7 @@ def as_json(value):
     if hasattr(value, "digest"):
         return f"{value.name}@{value.digest}"
     if isinstance(value, float) and math.isinf(value):
-        return "inf"  # only lam may be
+        return "inf"  # only lam and mu may be
     if isinstance(value, dict):  # a cost by pairs: a pair of classes as a text, as a key of JSON must be
         value = {" <-> ".join(map(str, key)) if isinstance(key, tuple) else key: cost for key, cost in value.items()}
     # An array becomes lists, anything else that JSON does not know text; the cost's digest decides, not this.
@@ -212,7 +215,7 @@ def typed(name, value, hint):
         return tuple(str(entry) for entry in value)
     if object in allowed or type(value) in allowed:
         return value
-    if float in allowed and (type(value) is int or (name, value) == ("lam", "inf")):
+    if float in allowed and (type(value) is int or (name in ("lam", "mu") and value == "inf")):
         return float(value)
     if name == "minority" and type(value) is int:
         return str(value)

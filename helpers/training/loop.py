@@ -133,12 +133,13 @@ class Trainer:
         self.parts = []  # one for each code and number of threads that this run was trained with
 
     def _inner_attack(self):
-        """The inner maximisation: nothing (CE), PGD on the cross entropy (Eq. 2) or the Wasserstein loss (Eq. 6)."""
+        """The inner maximisation: none (CE), PGD on the cross entropy (Eq. 2), on Eq. (5) (Eq. 6), or on both."""
         config, loss = self.config, parts.find("loss", self.config.loss)
         if config.method == "ce" or config.eps == 0:
             return None
         if config.method == "wpgd":
-            loss = losses.WassersteinLoss(self.run.cost, config.p, config.lam)
+            costly = losses.WassersteinLoss(self.run.cost, config.p, config.lam)
+            loss = costly if config.mu == math.inf else lambda *z: losses.cross_entropy(*z) + config.mu * costly(*z)
         return partial(attacks.pgd, loss=lambda logits, labels: loss(logits.to(self.dtype), labels),
                        eps=config.eps / 255, step_size=config.step_size / 255, steps=config.steps, norm=config.norm,
                        check=False)
@@ -176,10 +177,8 @@ class Trainer:
 
     def _step(self, x, y):
         """Attack this process's part of a batch, and learn from it; returns its mean loss."""
-        config = self.config
-        start = x
-        if self.attack is not None and config.random_start:
-            start = attacks.sample_start(x, config.eps / 255, config.norm, self.noise)
+        config, away = self.config, self.attack is not None and self.config.random_start
+        start = attacks.sample_start(x, config.eps / 255, config.norm, self.noise) if away else x
         x, y, start = x[self.own], y[self.own], start[self.own]
         with self.autocast():
             if self.attack is not None:
@@ -189,11 +188,10 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         if self.average is not None:
-            average, model = self.average, self.model
             with torch.no_grad():  # BatchNorm's statistics are averages already and are copied
-                torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - config.ema)
-                if buffers := list(average.buffers()):
-                    torch._foreach_copy_(buffers, list(model.buffers()))
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - config.ema)
+                if buffers := list(self.average.buffers()):
+                    torch._foreach_copy_(buffers, list(self.model.buffers()))
         return loss.detach()
 
     def validate(self, loss):

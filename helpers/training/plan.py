@@ -12,7 +12,7 @@ from helpers.training.config import TrainConfig, check_names, configure, typed
 FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
 # What may be a list, a run each; the last one varies fastest.
-VARIED = (*TAGS, "method", "p", "lam", "eps", "steps", "seed")
+VARIED = (*TAGS, "method", "p", "lam", "mu", "eps", "steps", "seed")
 # What a model may say beside what it is; `notebooks` is for the runner.
 BESIDE = {"minutes": float | None, "autoattack": int | None, "notebooks": list | None}
 
