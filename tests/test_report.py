@@ -186,6 +186,13 @@ def test_a_claim_is_as_strong_as_the_weakest_statistic_that_was_measured():
     assert found[10] == ("not measurable", "p-lowers-score"), "not part of this run"
 
 
+def test_the_board_tells_what_must_be_known_of_any_part():
+    """A caveat of a statistic that does not decide was lost."""
+    rows = [claim("two-classes-suffice", "holds"),
+            claim("similar-unbalanced-chance", "holds") | {"note": "at chance with equal classes, too"}]
+    assert "at chance with equal classes, too" in board.tables(rows)["board"][5]
+
+
 def test_the_ten_claims_are_decided_by_known_statistics():
     main, known = paper.values()["main_claims"], {row["id"] for row in paper.values()["claims"]}
     assert [row["number"] for row in main] == list(range(1, 11))
