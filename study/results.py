@@ -25,7 +25,7 @@ from helpers.intervals import Interval
 from helpers.provenance import SOURCES, commit, provenance, source_digest
 from study import claims as verdicts
 
-PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "sprint", "paper",
+PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "reduced-wide", "sprint", "paper",
             "long")  # from small to large
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]

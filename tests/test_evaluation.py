@@ -318,7 +318,8 @@ def test_frames_are_matched_by_name_on_either_axis():
     cost = pd.DataFrame([[0, 1, 4], [1, 0, 2], [4, 2, 0]], names, names)
     right = pd.DataFrame([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]], names, names)
     S = (cost.to_numpy() / 4 * right.to_numpy()).sum()
-    for moved in (right, right.loc[["c", "a", "b"]], right[["b", "c", "a"]], right.loc[["b", "a", "c"], ["c", "a", "b"]]):
+    for rows, columns in ((names, names), ("cab", names), (names, "bca"), ("bac", "cab")):
+        moved = right.loc[list(rows), list(columns)]
         for metric in (cost, cost.loc[["b", "c", "a"], ["c", "a", "b"]], CostMatrix(cost.to_numpy(), names)):
             assert ev.weighted_score(metric, moved) == pytest.approx(S)
 

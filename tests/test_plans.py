@@ -27,8 +27,8 @@ def of_notebook(name, number):
 
 
 # Runs without repetition, as the notebooks of these profiles asked for them one by one, before there were lists.
-@pytest.mark.parametrize("name, runs", [("smoke", 25), ("quick", 34), ("reduced", 42), ("reduced-cifar10", 17),
-                                        ("reduced-8-steps", 2), ("paper", 47), ("long", 47)])
+@pytest.mark.parametrize("name, runs", [("smoke", 25), ("quick", 35), ("reduced", 43), ("reduced-cifar10", 17),
+                                        ("reduced-8-steps", 2), ("reduced-wide", 16), ("paper", 47), ("long", 47)])
 def test_a_profile_trains_as_many_runs_as_ever(name, runs):
     assert len(texts(entries(name))) == runs
 
@@ -51,15 +51,17 @@ def test_a_plan_of_hours_says_how_long_each_run_takes(name):
 def test_the_committed_runs_are_those_of_the_three_profiles():
     named = set().union(*(texts(entries(name)) for name in ("reduced", "reduced-cifar10", "reduced-8-steps")))
     committed = {json.dumps(config_of(folder).to_dict(), sort_keys=True) for folder in COMMITTED.glob("*_*")}
-    assert len(committed) == 56 and committed == named
+    assert len(committed) == 57 and committed == named
 
 
 def test_an_appendix_of_table_3_has_its_metric_first_and_both_audited_models():
     for name in BUNDLED:
         found = of_notebook(name, 8)
-        ablation, audit = ([entry for entry in found if entry.tags["panel"] == one] for one in ("ablation", "audit"))
+        ablation, audit, between = ([entry for entry in found if entry.tags["panel"] == one]
+                                    for one in ("ablation", "audit", "between"))
         assert [entry.config.method for entry in audit] == ["pgd", "wpgd"]
-        assert ablation[0].config == audit[1].config and len(ablation) + len(audit) == len(found)
+        assert ablation[0].config == audit[1].config and len(ablation + audit + between) == len(found)
+        assert [entry.config.mu for entry in between] in ([], [10.0, float("inf")])
 
 
 def test_the_six_networks_of_the_paper_fit_into_an_hour():
