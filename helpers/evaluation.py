@@ -188,12 +188,12 @@ class CostSensitive(torch.nn.Module):
     def __init__(self, model, cost):
         super().__init__()
         self.model, values = model, as_cost(cost, len(cost))
-        self.register_buffer("cost", torch.tensor(values / values.max(), dtype=torch.float32))
+        self.register_buffer("log_cost", torch.tensor(values / values.max(), dtype=torch.float32).log())
 
     def forward(self, x):
         log_q = self.model(x).log_softmax(dim=1)
         # That of an answer that never costs anything is minus infinity.
-        return -torch.logsumexp(log_q[:, :, None] + self.cost.to(log_q).log(), dim=1).clamp(min=-1e30)
+        return -torch.logsumexp(log_q[:, :, None] + self.log_cost.to(log_q), dim=1).clamp(min=-1e30)
 
 
 def _placement(model, images):
