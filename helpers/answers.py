@@ -18,7 +18,7 @@ from helpers.checks import as_labels
 from helpers.files import write_atomic
 
 EVALUATION_VERSION = 2  # in every key: raise it when `evaluate` changes its answers, and old ones are no longer found
-_NOT_HASHED = ("batch_size", "error", "seconds", "source", "torch", "zero_gradients")
+_NOT_HASHED = ("batch_size", "error", "rounded_from", "seconds", "source", "torch", "zero_gradients")
 _scalar = operator.methodcaller("item")  # of NumPy and torch, whose numbers JSON does not know
 
 
@@ -116,9 +116,8 @@ def keep(folder, about, evaluation):
 
     `about`, a dict of plain JSON types, says all that the answer depends on; its hash is the file's name.
     """
-    about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__}
-    if evaluation.zero_gradients is not None:
-        about["zero_gradients"] = evaluation.zero_gradients
+    about = {**about, "error": evaluation.error, "seconds": evaluation.seconds, "torch": torch.__version__,
+             "zero_gradients": evaluation.zero_gradients}
     try:
         _write(_path(folder, about), [(about, evaluation)])
     except OSError as error:
@@ -138,12 +137,15 @@ def pack(folder, path):
         _write(path, found)
 
 
-def unpack(path, folder, weights):
+def unpack(path, folder, weights, rounded_from=None):
     """Put the answers of `pack` into a run's folder, where `evaluate_run` finds them.
 
-    `weights` is the `weights_fingerprint` of the run's model: what others (rounded ones, say) answered is left out.
+    `weights` is the `weights_fingerprint` of the run's model, `rounded_from` that of the network whose weights were
+    rounded to it: its answers are taken over as well, and say so.  What others answered is left out.
     """
     for about, answer in _read(Path(path)):
+        if about["weights"] == rounded_from:
+            about = {"rounded_from": rounded_from, **about, "weights": weights}
         if about["weights"] == weights:
             _write(_path(folder, about), [(about, answer)])
 

@@ -84,7 +84,7 @@ def evaluate_run(run, attack=None, *, split="test", limit=None, batch_size=None,
     if run.model is None and not found:
         asked = about if is_kept else "an attack without description"
         raise ValueError(f"{name} was exported without weights, and its answers.npz holds no answer to {asked}: train "
-                         "the run, or ask for what its confusions.json lists.")
+                         "the run, or ask for what `helpers.answers.kept` lists.")
     if run.model is None and not valid:
         warnings.warn(f"{name}: its answers were given by other code than today's, and without weights it cannot be "
                       "asked again", OtherSourceWarning, stacklevel=2)

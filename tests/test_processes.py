@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers import training
+from helpers import answers, training
 from helpers.training import launch, loop
 
 # One step of work that both sides do: register, train each config, perhaps only up to an epoch.
@@ -22,7 +22,7 @@ import json, sys, time
 from types import SimpleNamespace
 import torch
 from torch import nn
-from helpers import training
+from helpers import answers, training
 from helpers.training import loop
 
 def smooth(classes, channels):
@@ -176,8 +176,8 @@ def test_a_plan_is_measured_once_and_a_killed_process_ends_it(stripes, tmp_path)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    confusions = json.loads(next((tmp_path / "out").glob("*/confusions.json")).read_text())
-    assert [one["attack"] and one["attack"]["attack"] for one in confusions] == [None, "pgd"]
+    kept = answers.kept(next((tmp_path / "out").iterdir()))
+    assert sorted(about["attack"]["attack"] if about["attack"] else "" for about, _ in kept) == ["", "pgd"]
     assert out.count("exported to") == 1 and out.count("[1/2]") == 1
     epoch = torch.load(next(tmp_path.glob("*/checkpoint.pt")), weights_only=True)["epoch"]
     with pytest.raises(training.OutOfTime, match=rf"after epoch {epoch} of 1500"):

@@ -4,6 +4,7 @@ import tarfile
 
 import pytest
 
+from helpers import answers
 from helpers.training import load_model
 from helpers.training import store as runs
 from jobs import __main__ as command
@@ -45,7 +46,7 @@ def test_a_sprint_brings_whole_runs_home_in_few_files(call, tmp_path, capsys):
     names = [folder.name for folder in home.iterdir()]
     assert len(names) == 2
     pgd = next(folder for folder in home.iterdir() if "PGD" in folder.name)
-    assert '"precision": "bf16"' in (pgd / "confusions.json").read_text()
+    assert "bf16" in [about["attack"]["precision"] for about, _ in answers.kept(pgd) if about["attack"]]
     (pgd / "weights.safetensors").write_bytes(next((tmp_path / "out" / pgd.name).iterdir()).read_bytes())
     assert load_model(pgd)[1]["epochs"] == 3
     assert export.restore_runs(home.parent, tmp_path / "again") == [pgd.name]

@@ -40,22 +40,22 @@ def test_an_exported_run_holds_what_it_was_and_whom_it_confuses(exported, stripe
     store, out = exported
     assert {folder.name for folder in out.iterdir()} == {folder.name for folder in store.iterdir()}
     ce, wpgd = sorted(out.iterdir())
-    names = {"config.json", "history.csv", "metrics.json", "provenance.json", "confusions.json", "answers.npz",
-             "weights.safetensors", "manifest.json"}
+    names = {"config.json", "history.csv", "metrics.json", "provenance.json", "answers.npz", "weights.safetensors",
+             "manifest.json"}
     assert {file.name for file in ce.iterdir()} == names
     assert {file.name for file in wpgd.iterdir()} == names | {"cost.csv"}
     for name in ("config.json", "history.csv", "metrics.json", "provenance.json"):
         assert (wpgd / name).read_bytes() == (store / wpgd.name / name).read_bytes()
-    found = json.loads((wpgd / "confusions.json").read_text())
-    assert [answer["attack"] is None for answer in found] == [True, False]
     config = config_of(wpgd)
     run = training.train(config, data_root=stripes, store=store, progress=False)
     assert run.loaded, "the exported config is another run"
-    for answer, attack in zip(found, (None, attacks.PGD(8 / 255))):
+    found = sorted(answers.kept(wpgd), key=lambda one: one[0]["attack"] is not None)
+    for (about, answer), attack in zip(found, (None, attacks.PGD(8 / 255)), strict=True):
         direct = evaluation.evaluate(run.model, run.dataset.x_test, run.dataset.y_test, attack)
-        assert answer["counts"] == direct.counts.tolist() and answer["error"] == pytest.approx(direct.error)
-        assert answer["images"] == 24 and answer["split"] == "test"
-    assert len(json.loads((ce / "confusions.json").read_text())) == 1, "CE was not validated under attack"
+        assert np.array_equal(answer.counts, direct.counts) and about["error"] == pytest.approx(direct.error)
+        assert about["attack"] == (attack and attack.describe())
+        assert answer.counts.sum() == 24 and about["split"] == "test"
+    assert len(answers.kept(ce)) == 1, "CE was not validated under attack"
 
 
 def test_a_second_export_trains_and_evaluates_nothing(exported, stripes, tmp_path, monkeypatch):
@@ -155,10 +155,13 @@ def test_a_network_of_points_is_loaded_as_well(tmp_path):
 
 def test_committed_weights_are_read():
     committed = sorted(store.RESULTS.glob("*/weights/*.safetensors"))
-    assert len(committed) >= 20
-    model, config = training.load_model(committed[0])
-    assert committed[0].stem.startswith(f"cifar10_{config['network']}")
-    assert model(torch.rand(1, 3, 32, 32)).shape == (1, 10)
+    assert len(committed) >= 13
+    for file in committed:
+        model, config = training.load_model(file)
+        assert file.stem.startswith(f"cifar10_{config['network']}") and model(torch.rand(1, 3, 32, 32)).shape == (1, 10)
+        given = {about["weights"] for about, _ in answers.kept(file.parents[1] / "runs" / file.stem)}
+        assert given <= {export.rounded_from(file), answers.weights_fingerprint(model)}, "committed answers are others'"
+        assert file.stat().st_size < 2.2 * sum(value.numel() for value in model.parameters()), "committed in float16"
 
 
 def test_weights_of_unknown_origin_are_refused(tmp_path):
@@ -212,13 +215,29 @@ def test_nothing_to_restore_is_an_error(exported, tmp_path, capsys):
     assert "no exported run with weights" in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
-def test_answers_of_other_weights_are_not_taken_over(stripes, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part_bytes", [export.PART_BYTES, 150_000])
+def test_rounded_weights_have_the_answers_they_were_rounded_from_and_say_so(stripes, tmp_path, monkeypatch, part_bytes):
     run = trained(stripes, tmp_path / "runs")
-    evaluation.evaluate_run(run)
-    export.export_run(run.folder, tmp_path / "out", "float16")
+    first = evaluation.evaluate_run(run)
+    out = export.export_run(run.folder, tmp_path / "out", "float16", part_bytes)
     export.restore_runs(tmp_path / "out", tmp_path / "new")
     rounded = training.train(run.config, data_root=stripes, store=tmp_path / "new", progress=False)
-    assert rounded.loaded and answers.kept(rounded.folder) == []
+    before, now = (answers.weights_fingerprint(one.model) for one in (run, rounded))
+    ((about, _),) = answers.kept(rounded.folder)
+    assert rounded.loaded and (about["weights"], about["rounded_from"]) == (now, before) and now != before
+    monkeypatch.setattr(evaluation, "evaluate", None)
+    assert np.array_equal(evaluation.evaluate_run(rounded).predictions, first.predictions)
+    # Brought home once more, they say so still; and a network that says nothing of the kind gets no answers of others.
+    export.export_run(rounded.folder, tmp_path / "second", "float16", part_bytes)
+    export.restore_runs(tmp_path / "second", tmp_path / "newer")
+    assert [said["rounded_from"] for said, _ in answers.kept(tmp_path / "newer" / out.name)] == [before]
+    for file in out.glob("weights*"):
+        file.unlink()
+    half = {name: value.half().contiguous() for name, value in run.model.state_dict().items()}
+    save_file(half, out / "weights.safetensors")
+    store.manifest.seal(out, None)
+    export.restore_runs(tmp_path / "out", tmp_path / "other")
+    assert answers.kept(tmp_path / "other" / out.name) == []
 
 
 # --- exported without weights -----------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_torchvisions_resnet_by_name_in_a_plan(stripes, tmp_path, capsys):
     assert main([str(plan), "--store", str(tmp_path / "runs"), "--export", str(tmp_path / "out")]) == 0
     folder, = find(tmp_path / "runs", network="resnet18")
     assert training.load_model(folder)[0](torch.rand(2, 3, 32, 32)).shape == (2, 3)
-    assert (tmp_path / "out" / folder.name / "confusions.json").is_file()
+    assert (tmp_path / "out" / folder.name / "answers.npz").is_file()
 
 
 def test_a_plan_imports_the_file_that_registers_its_parts(tmp_path, capsys):

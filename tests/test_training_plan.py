@@ -244,7 +244,7 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
             importlib.import_module(name)
         print(len(names))
         helpers.costs.wordnet_cost("cifar10")
-        # A plan needs no more either, down to the confusions of a WPGD run.
+        # A plan needs no more either, down to the answers of a WPGD run.
         from pathlib import Path
         from jobs.__main__ import main
         Path("plan.yaml").write_text(
@@ -253,7 +253,7 @@ def test_importing_needs_only_the_packages_that_the_project_depends_on(tmp_path)
         out, sys.stdout = sys.stdout, sys.stderr
         assert main(["plan.yaml", "--store", "runs", "--export", "out", "--weights", "float16"]) == 0
         written = {file.name for file in Path("out").rglob("*")}
-        assert {"confusions.json", "cost.csv", "weights.safetensors"} <= written
+        assert {"answers.npz", "cost.csv", "weights.safetensors"} <= written
         assert not BLOCKED & {name.split(".")[0] for name in sys.modules}
     """)
     call = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True,

@@ -62,8 +62,7 @@ def _entries(model, recipe):
         one = {**model, **dict(zip(several, values))}
         config = configure(recipe, {name: value for name, value in one.items() if name in FIELDS})
         tags = {name: one.get(name, "") for name in TAGS}
-        cost = model.get("cost", recipe.get("cost", ""))
-        yield Entry(config, minutes, autoattack or 0, tags, cost)
+        yield Entry(config, minutes, autoattack or 0, tags, model.get("cost", recipe.get("cost", "")))
 
 
 def read_plan(path):
