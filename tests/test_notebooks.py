@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.training import expand
 from runner import cli, profiles
-from study import parameters
+from study import paper, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -199,6 +199,10 @@ def test_smoke_writes_verdicts_and_the_comparison(smoke):
     claims = pandas.read_csv(smoke / "claims.csv")
     assert set(claims.verdict) <= {"holds", "fails", "inconclusive", "not measurable"}
     assert claims.id.is_unique and len(claims) >= 75
+    ten = [id for main in paper.values()["main_claims"] for id in main["decided_by"]]
+    for notebook, ids in claims.groupby("notebook").id:
+        is_main = ids.isin(ten).tolist()
+        assert is_main == sorted(is_main, reverse=True), f"{notebook}: the main claims stand first"
     assert len(pandas.read_csv(smoke / "paper_vs_ours.csv")) >= 40
 
 

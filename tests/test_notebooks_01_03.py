@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm, ttest_1samp
 
 from helpers import evaluation, training
 from helpers.costs import CostMatrix
 from helpers.evaluation import Evaluation
 from helpers.intervals import over_seeds
 from study import results
+from study.claims import LEVEL
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 COST = CostMatrix([[0, 10, 0.01], [10, 0, 1], [0.01, 1, 0]], ("a", "b", "c"))
@@ -84,6 +85,19 @@ def test_the_statistics_of_notebook_01(table):
     assert [claim.verdict for claim in found["flattens"]] == ["holds", "holds"]
 
 
+def test_the_main_claims_of_notebook_01_have_their_own_level(table):
+    three = pd.concat([table, table[table.seed == 1].assign(seed=2)], ignore_index=True)
+    spread = np.where(three.method == "ce", 1, 1 + 0.1 * three.seed)
+    found = statistics(three.assign(length=three.length * spread, curvature=three.curvature * spread))
+    left = found["left"]
+    for values, main, other in (
+            (found["slope"]("length"), found["flattens"][0], found["flattens"][1]),
+            (left[0.01] - left[10], found["text_claim"], found["caption_claim"])):
+        for claim, level in ((main, LEVEL), (other, 0.95)):
+            expected = ttest_1samp(values, 0).confidence_interval(level)
+            assert [*claim.interval][1:] == pytest.approx([*expected]), claim.id
+
+
 def test_what_notebook_01_cannot_measure(table):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -135,6 +149,17 @@ def test_the_interval_is_the_wider_of_seeds_and_images():
     assert (value, low, high) == (images.mean(), *expected.confidence_interval) and high - low > 20
     assert interval(np.array([0.0, 10.0, 50.0])[:, None] * np.ones(40)) == over_seeds([0, 10, 50])
     assert [*interval(agreeing[:1])][1:] == [low, high]
+
+
+def test_a_main_claim_of_notebook_03_has_its_own_level():
+    names = run_cells("03", "interval", cost={}, problems={}, title={})
+    images = np.random.default_rng(0).integers(0, 2, 40) * 100.0
+    _, low, high = names["decided"](np.stack([images] * 3))
+    expected = bootstrap((images,), np.mean, confidence_level=LEVEL, n_resamples=10_000, method="percentile",
+                         rng=np.random.default_rng(0)).confidence_interval
+    assert [low, high] == pytest.approx([*expected])
+    _, low, high = names["decided"](np.array([0.0, 10.0, 50.0])[:, None] * np.ones(40))
+    assert [low, high] == pytest.approx([*ttest_1samp([0, 10, 50], 0).confidence_interval(LEVEL)])
 
 
 def test_the_interval_adds_the_spread_of_different_images():
@@ -191,7 +216,9 @@ def test_the_verdicts_of_notebook_03(monkeypatch):
     assert np.isnan(values["similar-unbalanced-chance"]), "digits are no cats and dogs"
     # The same images are wrong in d and b: paired, so that 70 images wrong in both leave no spread there.
     _, low, high = claims["two-classes-suffice"].interval
-    assert high - low == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.2 * 0.8 / 200), rel=0.1)
+    assert high - low == pytest.approx(2 * norm.ppf((1 + LEVEL) / 2) * 100 * np.sqrt(0.2 * 0.8 / 200), rel=0.1)
+    _, low, high = claims["similar-pair-suffers"].interval                     # b - a, of other images
+    assert high - low == pytest.approx(2 * 1.96 * 100 * np.sqrt((0.2 * 0.8 + 0.02 * 0.98) / 200), rel=0.1)
     lost = names["tidy"].query("panel == 'd' and method == 'pgd'").iloc[0]
     assert (lost.test_ne, lost.test_first, lost.test_second) == (50, 0, 100)
     assert (lost.val_best, lost.epochs_at_chance, lost.train_images, lost.cut) == (48, 2, 13, "9")

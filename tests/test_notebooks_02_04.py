@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import softmax
-from scipy.stats import entropy
+from scipy.stats import entropy, norm
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from helpers import costs, training
 from helpers.evaluation import Evaluation, evaluate_run
 from helpers.intervals import Interval, rho
+from study import claims
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 METRIC = costs.CostMatrix([[0, 1, 4], [1, 0, 2], [4, 2, 0]], ("a", "b", "c"), name="hand")
@@ -107,6 +108,31 @@ def test_concentration_by_hand():
     assert book.nearest(study()).value == pytest.approx(gap[[0, 1], [1, 0]].mean() / gap[OFF].mean())
     assert book.concentration(study(pgd=Evaluation(LABELS, LABELS, 3)), near).low == 0, "cut off"
     assert np.isnan(book.concentration(study(ROBUST, ROBUST), near).value)
+
+
+def test_what_decides_in_notebook_02_has_its_own_level():
+    book, rng = gaps(), np.random.default_rng(1)
+    ce, pgd = noisy(rng, 3, 400, 0.3), noisy(rng, 3, 400, 0.4)
+    # Whether PGD alone is wrong, image by image and drawn within each class; mirrored at the value.
+    lost, value = 100.0 * ~pgd.correct - 100.0 * ~ce.correct, pgd.error - ce.error
+    drawn = sum(rng.choice(own, (10_000, 400)).mean(axis=1) for own in np.split(lost, 3)) / 3
+    for interval, level in ((book.decided, claims.LEVEL), (book.over_images, 0.95)):
+        found = interval(lambda ce, pgd: pgd.error - ce.error, study(ce, pgd))
+        low, high = np.percentile(drawn, [50 - 50 * level, 50 + 50 * level])
+        assert [*found] == pytest.approx([value, 2 * value - high, 2 * value - low], abs=0.1 * (high - low))
+
+
+def test_the_nearest_pairs_and_the_lead_decide_at_their_own_level():
+    def width(interval):
+        return interval.high - interval.low
+
+    book, rng = gaps(), np.random.default_rng(1)
+    pair = study(noisy(rng, 3, 400, 0.3), noisy(rng, 3, 400, 0.4))
+    near = costs.pairs_by_cost(METRIC, 0.2, "similar").astype(bool)
+    # Nearly normal: 2.81 standard deviations either side, not 1.96.
+    assert width(book.nearest(pair)) == pytest.approx(2.807 / 1.96 * width(book.concentration(pair, near)), rel=0.2)
+    find = lead(first=pair, second=study(noisy(rng, 3, 400, 0.1), noisy(rng, 3, 400, 0.5)))
+    assert width(find("first", "second", decides=True)) > 1.1 * width(find("first", "second"))
 
 
 def test_pairs_by_hand():
@@ -270,6 +296,8 @@ def test_an_image_is_drawn_for_both_networks_at_once():
     value, low, high = interval(np.mean, first)
     assert low < value == first.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * first.std() / 300**0.5, rel=0.1)
+    value, low, high = functions("04", seed=0).decided(np.mean, first)
+    assert high - low == pytest.approx(2 * norm.ppf((1 + claims.LEVEL) / 2) * first.std() / 300**0.5, rel=0.05)
 
 
 def test_what_no_image_can_tell_is_not_measurable():
