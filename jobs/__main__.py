@@ -15,8 +15,9 @@ from helpers.training.store import finished
 from jobs.cluster import states, submit, work_here
 from jobs.evaluate import audited, check_settings, evaluate_planned
 from jobs.export import export_run, restore_runs
-from jobs.runs import overview, remove, verify
+from jobs.runs import overview, remove
 from jobs.sprint import sprint
+from jobs.verify import verify
 
 
 def main(words=None):
@@ -33,7 +34,8 @@ def main(words=None):
     parser.add_argument("--files", type=int, default=8, help="of a sprint, how many files may be brought")
     parser.add_argument("--megabytes", type=int, default=15, help="of a sprint, how large each file may be")
     alone = parser.add_argument_group("in place of a profile (--list as well, for all runs of the store)")
-    alone.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again, and compare")
+    alone.add_argument("--verify", type=Path, metavar="DIR", help="train an exported run again, and compare, "
+                       "with the spread over threads and instruction sets of results/verify_spread.csv")
     alone.add_argument("--restore", type=Path, metavar="DIR", help="put exported networks into the store")
     alone.add_argument("--remove", nargs="+", metavar="RUN", help='delete runs by name or pattern, such as "*_CE_*"')
     options = parser.parse_args(words)

@@ -1,9 +1,7 @@
-"""The runs of a store: which there are, how they go, whether one comes out the same if it is trained again."""
+"""The runs of a store: which there are, how they go, and what each was."""
 import dataclasses
 import fnmatch
-import json
 import shutil
-import tempfile
 import time
 import warnings
 from contextlib import ExitStack
@@ -11,14 +9,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from helpers import costs
 from helpers.profiles import suggest
-from helpers.training import TrainConfig, configure, default_store, train
+from helpers.training import TrainConfig, configure, default_store
 from helpers.training.config import as_json, check_names
 from helpers.training.manifest import read_json
 from helpers.training.store import finished
-
-RESULTS = ("train_loss", "val_ne", "val_ae", "epochs", "train_images", "parameters")  # times are none
 
 
 def find(store=None, **wanted):
@@ -78,21 +73,6 @@ def config_of(folder):
     if "@" in str(settings.get("cost")):  # a matrix that no text can name lies beside
         settings["cost"] = {"values": str(Path(folder) / "cost.csv"), "symmetric": False}
     return configure({name: value for name, value in settings.items() if name in known})
-
-
-def verify(exported, data_root):
-    """Train an exported run again; returns the exit status: 0 for the same results, 1 otherwise."""
-    config = config_of(exported)
-    if costs.fitted(config.cost):  # another processor would fit a slightly different matrix
-        config = dataclasses.replace(config, cost=costs.read_csv(exported / "cost.csv", name=config.cost))
-    with tempfile.TemporaryDirectory() as store:
-        run = train(config, data_root=data_root, store=store)
-        old, new = (json.loads((folder / "metrics.json").read_text()) for folder in (exported, run.folder))
-    different = [name for name in RESULTS if old[name] != new[name]]
-    for name in different:
-        print(f"{name}: {new[name]}, exported: {old[name]}")
-    print(f"{config.label}: {'differs' if different else 'the same results'}")
-    return 1 if different else 0
 
 
 def _configs(store):

@@ -1,4 +1,5 @@
 """Exported runs: what is in them, that they can be trained again, that weights survive being cut into parts."""
+import csv
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from helpers import answers, attacks, costs, evaluation, training
 from helpers.costs import sources
 from helpers.training import store
-from jobs import export
+from jobs import export, verify
 from jobs.__main__ import main
 from jobs.runs import config_of
 from study import parameters
@@ -72,11 +73,30 @@ def test_verify_trains_an_exported_run_again_and_compares(exported, stripes, cap
     words = ["--verify", str(wpgd), "--data-root", str(stripes)]
     assert main(words) == 0 and "the same results" in capsys.readouterr().out
     metrics = json.loads((wpgd / "metrics.json").read_text())
-    other = {**metrics, "train_loss": metrics["train_loss"] + 1e-6, "seconds": 0}
-    (wpgd / "metrics.json").write_text(json.dumps(other))
-    assert main(words) == 1
-    out = capsys.readouterr().out
-    assert "train_loss" in out and "differs" in out and "val_ne" not in out
+    for change, status, said in (({"train_loss": metrics["train_loss"] + 1e-6, "seconds": 0}, 0, "the same within"),
+                                 ({"train_loss": 2 * metrics["train_loss"]}, 1, "differs"),
+                                 ({"epochs": 2}, 1, "differs"), ({"val_ae": metrics["val_ae"] - 99}, 1, "differs")):
+        (wpgd / "metrics.json").write_text(json.dumps({**metrics, **change}))
+        assert main(words) == status
+        out = capsys.readouterr().out
+        assert said in out and "test_ne" in out and "allowed: +-" in out
+
+
+def test_errors_may_differ_by_three_standard_deviations_of_what_was_measured(tmp_path, monkeypatch):
+    table = tmp_path / "spread.csv"
+    table.write_text("method,precision,seed,images,train_loss,ne,ae,ne_differ,ae_differ\n"
+                     "ce,float32,0,100,1.00,50,100,0,0\nce,float32,0,100,1.02,50,100,20,0\n"
+                     "ce,float32,1,100,9.00,50,100,50,0\npgd,bf16,0,100,2.00,40,90,0,0\n")
+    assert verify.spread(table) == (pytest.approx(0.4), pytest.approx(0.06)), "another seed does not count"
+    rows = csv.DictReader(verify.SPREAD.read_text().splitlines())
+    said = [[row[name] for name in ("method", "precision", "threads", "instructions", "seed")] for row in rows]
+    wanted = [(*way, most or "all", seed) for *way, most, seed in verify.RUNS]
+    assert said == [[str(one) for one in row] for row in wanted] and 0 < verify.spread()[0] < 1
+    # Two runs that have nothing but the mean error in common: share 1.
+    monkeypatch.setattr(verify, "spread", lambda: (1.0, 0.0))
+    one, two = np.random.default_rng(0).binomial(400, 0.3, (2, 20_000)) / 4.0
+    assert verify.allowed(30.0, 30.0, 400) == pytest.approx(3 * np.std(one - two) + 0.25, rel=0.02)
+    assert verify.allowed(100.0, 100.0, 400) == 0.25, "one image"
 
 
 def test_a_fitted_metric_is_the_same_run_on_every_machine(stripes, tmp_path, monkeypatch, capsys):
