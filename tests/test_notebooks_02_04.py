@@ -1,5 +1,6 @@
 """The formulas that stand in notebooks 02 and 04, against hand-made answers, enumeration, SciPy and scikit-learn."""
 import ast
+from functools import partial
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from scipy.special import softmax
 from scipy.stats import entropy, norm
 from sklearn.model_selection import LeaveOneOut, cross_val_score
@@ -105,32 +107,44 @@ def test_concentration_by_hand():
     value, low, high = book.concentration(study(), near)
     gap = abs(ROBUST.confusion - STANDARD.confusion)
     assert value == pytest.approx(gap[near].mean() / gap[OFF].mean()) and 0 <= low < value < high
-    assert book.nearest(study()).value == pytest.approx(gap[[0, 1], [1, 0]].mean() / gap[OFF].mean())
     assert book.concentration(study(pgd=Evaluation(LABELS, LABELS, 3)), near).low == 0, "cut off"
     assert np.isnan(book.concentration(study(ROBUST, ROBUST), near).value)
 
 
-def test_what_decides_in_notebook_02_has_its_own_level():
-    book, rng = gaps(), np.random.default_rng(1)
-    ce, pgd = noisy(rng, 3, 400, 0.3), noisy(rng, 3, 400, 0.4)
-    # Whether PGD alone is wrong, image by image and drawn within each class; mirrored at the value.
-    lost, value = 100.0 * ~pgd.correct - 100.0 * ~ce.correct, pgd.error - ce.error
-    drawn = sum(rng.choice(own, (10_000, 400)).mean(axis=1) for own in np.split(lost, 3)) / 3
-    for interval, level in ((book.decided, claims.LEVEL), (book.over_images, 0.95)):
-        found = interval(lambda ce, pgd: pgd.error - ce.error, study(ce, pgd))
-        low, high = np.percentile(drawn, [50 - 50 * level, 50 + 50 * level])
-        assert [*found] == pytest.approx([value, 2 * value - high, 2 * value - low], abs=0.1 * (high - low))
+def test_what_exchanged_answers_show_as_well_is_no_evidence():
+    """A gap that only noise makes must not pass for one that follows the metric, and one that does must be seen."""
+    rng, book = np.random.default_rng(0), gaps()
+    labels = np.repeat(np.arange(10), 100)
+    cost = costs.CostMatrix(np.abs(np.subtract.outer(np.arange(10.0), np.arange(10))), [str(k) for k in range(10)])
+    near = costs.pairs_by_cost(cost, 0.2, "similar").astype(bool)
+
+    def confusing(share):  # a share of the images is taken for a neighbour
+        return Evaluation(labels, np.where(rng.random(1000) < share, labels ^ 1, labels), 10)
+
+    noise, real = study(confusing(0.2), confusing(0.2), cost), study(confusing(0.0), confusing(0.4), cost)
+    for statistic, side in ((partial(rho, cost=cost), -1), (partial(book.excess, pairs=near), 1)):
+        value, low, high = book.beyond_chance(statistic, noise)
+        assert low < 0 < high, "nothing is there"
+        narrow = book.beyond_chance(statistic, noise, 0.95)
+        assert narrow.value == value and 1.2 < (high - low) / (narrow.high - narrow.low) < 1.8, "2.81 over 1.96"
+        assert min(side * end for end in book.beyond_chance(statistic, real)) > 0, "40 points on near pairs"
 
 
-def test_the_nearest_pairs_and_the_lead_decide_at_their_own_level():
+def test_a_pair_that_is_never_confused_is_not_certainly_never_confused():
+    """Zero of n images was an interval of no width; the exact bound of 95 % is 3 / n."""
+    labels = np.repeat(np.arange(3), 100)
+    pgd = Evaluation(labels, np.where(np.arange(300) % 100 < 20, np.array([2, 2, 0])[labels], labels), 3)
+    pair = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+    value, low, high = gaps().concentration(study(Evaluation(labels, labels, 3), pgd), pair)
+    assert (value, low) == (0, 0) and high == pytest.approx(stats.beta.ppf(0.95, 1, 100) / 0.1, rel=0.02)
+
+
+def test_the_lead_decides_at_its_own_level():
     def width(interval):
         return interval.high - interval.low
 
-    book, rng = gaps(), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     pair = study(noisy(rng, 3, 400, 0.3), noisy(rng, 3, 400, 0.4))
-    near = costs.pairs_by_cost(METRIC, 0.2, "similar").astype(bool)
-    # Nearly normal: 2.81 standard deviations either side, not 1.96.
-    assert width(book.nearest(pair)) == pytest.approx(2.807 / 1.96 * width(book.concentration(pair, near)), rel=0.2)
     find = lead(first=pair, second=study(noisy(rng, 3, 400, 0.1), noisy(rng, 3, 400, 0.5)))
     assert width(find("first", "second", decides=True)) > 1.1 * width(find("first", "second"))
 
