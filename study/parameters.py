@@ -69,6 +69,22 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     return pandas.DataFrame(rows, columns=(*TAGS, *COLUMNS))
 
 
+def by_seed(trained, *model):
+    """The rows of `train_models` in the order of their seeds: lists of models' runs belong together by position.
+
+    `model` are the columns that tell models apart.  A seed after one that a model lacks is left out.  Raises ValueError
+    where two runs of a model have one seed: they differ in something else, and are no repetition.
+    """
+    seeds, ordered = sorted(trained.seed.unique()), trained.sort_values("seed", kind="stable")
+    for names, rows in ordered.groupby(list(model), dropna=False, sort=False):
+        if rows.seed.duplicated().any():
+            differ = [name for name in COLUMNS[:-1] if name != "seed" and rows[name].astype(str).nunique() > 1]
+            raise ValueError(f"{', '.join(map(str, names))}: these {len(rows)} runs would count as seeds of one model, "
+                             f"but they differ in {', '.join(differ) or 'a setting'}: leave all but one of them out.")
+    place = ordered.groupby(list(model), dropna=False).cumcount()
+    return ordered[ordered.seed == place.map(dict(enumerate(seeds)))].reset_index(drop=True)
+
+
 def changed(notebook, given):
     """The parameters of a notebook that are not those of its profile, {name: value}, for `results.Results`.
 

@@ -10,6 +10,7 @@ import time
 from types import SimpleNamespace
 from unittest import mock
 
+import pandas as pd
 import pytest
 
 from helpers import training
@@ -211,6 +212,25 @@ def test_whoever_cannot_be_told_any_more_stops_no_training(monkeypatch, tmp_path
     monkeypatch.setenv("WPGD_STATUS", str(tmp_path / "a file" / "status.json"))
     (tmp_path / "a file").write_text("")
     Progress(run_of(3), 1, show=True).update(ROW)
+
+
+# --- runs that are seeds of a model -----------------------------------------------------------------------------
+
+def table(*rows):
+    return pd.DataFrame([{**dict.fromkeys(parameters.COLUMNS, ""), "label": label, "eps": eps, "seed": seed}
+                         for label, eps, seed in rows])
+
+
+def test_runs_of_a_model_belong_together_by_seed():
+    rows = ("PGD", 4, 2), ("PGD", 4, 0), ("PGD", 4, 1), ("WPGD", 4, 0), ("WPGD", 4, 2)
+    found = parameters.by_seed(table(*rows), "label")
+    lists = found.groupby("label").seed.agg(list)
+    assert lists["PGD"] == [0, 1, 2] and lists["WPGD"] == [0], "seed 2 would stand beside seed 1"
+
+
+def test_runs_that_differ_in_more_are_no_seeds_of_one_model():
+    with pytest.raises(ValueError, match=r"PGD: these 3 runs would count as seeds .* differ in eps: leave"):
+        parameters.by_seed(table(("PGD", 20, 0), ("PGD", 38, 0), ("PGD", 20, 1)), "label")
 
 
 # --- imports ----------------------------------------------------------------------------------------------------
