@@ -192,8 +192,7 @@ class CostSensitive(torch.nn.Module):
 
     def forward(self, x):
         log_q = self.model(x).log_softmax(dim=1)
-        # That of an answer that never costs anything is minus infinity.
-        return -torch.logsumexp(log_q[:, :, None] + self.log_cost.to(log_q), dim=1).clamp(min=-1e30)
+        return -torch.logsumexp(log_q[:, :, None] + self.log_cost.to(log_q), dim=1).clamp(min=-1e30)  # if free: -inf
 
 
 def _placement(model, images):

@@ -109,7 +109,6 @@ class Trainer:
         self.own = own_part(self.size, accelerator)
         self.autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=config.precision == "bf16")
         self.attack = self._inner_attack()
-        # What is attacked, and what learns.
         self.network, learner = self.model, shared_learner(self.model, config, accelerator)
         torch.backends.cudnn.benchmark = True  # all batches have one shape
         began = time.perf_counter()

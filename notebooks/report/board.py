@@ -49,9 +49,8 @@ def tables(claims):
     for row in board(claims):
         part = row["decided"]
         measured = f": {number(part)}, needs {part['holds_if']}" if part["value"] else ""
-        notes = [part["note"], *(other["note"] for other in row["parts"])]  # what a reader of any part must know
-        why = "; ".join(text for text in dict.fromkeys([part["statistic"] + measured, *notes]) if text)
-        lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", why))
+        told = [part["statistic"] + measured, part["note"], *(other["note"] for other in row["parts"])]
+        lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", "; ".join(filter(None, dict.fromkeys(told)))))
     omitted = [_row(row["paper"], row["code"], row["why"]) for row in paper.values()["omissions"]]
     unclear = [_row(row["where"], row["paper"], row["reading"]) for row in paper.values()["inconsistencies"]]
     return {"board": lines, "omissions": ["| the paper does not say | the code does | why |", *omitted],
