@@ -49,8 +49,8 @@ def tables(claims):
     for row in board(claims):
         part = row["decided"]
         measured = f": {number(part)}, needs {part['holds_if']}" if part["value"] else ""
-        told = [part["statistic"] + measured, part["note"], *(other["note"] for other in row["parts"])]
-        lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", "; ".join(filter(None, dict.fromkeys(told)))))
+        told = dict.fromkeys([part["statistic"] + measured, part["note"], *(one["note"] for one in row["parts"])])
+        lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", "; ".join(filter(None, told))))
     omitted = [_row(row["paper"], row["code"], row["why"]) for row in paper.values()["omissions"]]
     unclear = [_row(row["where"], row["paper"], row["reading"]) for row in paper.values()["inconsistencies"]]
     return {"board": lines, "omissions": ["| the paper does not say | the code does | why |", *omitted],
