@@ -72,8 +72,8 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
 def by_seed(trained, *model):
     """The rows of `train_models` in the order of their seeds: lists of models' runs belong together by position.
 
-    `model` are the columns that tell models apart.  A seed after one that a model lacks is left out.  Raises ValueError
-    where two runs of a model have one seed: they differ in something else, and are no repetition.
+    `model` are the columns that tell models apart.  A seed after one that a model lacks is left out, and told.  Raises
+    ValueError where two runs of a model have one seed: they differ in something else, and are no repetition.
     """
     seeds, ordered = sorted(trained.seed.unique()), trained.sort_values("seed", kind="stable")
     for names, rows in ordered.groupby(list(model), dropna=False, sort=False):
@@ -82,7 +82,10 @@ def by_seed(trained, *model):
             raise ValueError(f"{', '.join(map(str, names))}: these {len(rows)} runs would count as seeds of one model, "
                              f"but they differ in {', '.join(differ) or 'a setting'}: leave all but one of them out.")
     place = ordered.groupby(list(model), dropna=False).cumcount()
-    return ordered[ordered.seed == place.map(dict(enumerate(seeds)))].reset_index(drop=True)
+    kept = ordered[ordered.seed == place.map(dict(enumerate(seeds)))]
+    for row in ordered.drop(kept.index).itertuples():
+        print(f"{row.label}, seed {row.seed}: left out, since a seed before it is missing")
+    return kept.reset_index(drop=True)
 
 
 def changed(notebook, given):

@@ -221,11 +221,12 @@ def table(*rows):
                          for label, eps, seed in rows])
 
 
-def test_runs_of_a_model_belong_together_by_seed():
+def test_runs_of_a_model_belong_together_by_seed(capsys):
     rows = ("PGD", 4, 2), ("PGD", 4, 0), ("PGD", 4, 1), ("WPGD", 4, 0), ("WPGD", 4, 2)
     found = parameters.by_seed(table(*rows), "label")
     lists = found.groupby("label").seed.agg(list)
     assert lists["PGD"] == [0, 1, 2] and lists["WPGD"] == [0], "seed 2 would stand beside seed 1"
+    assert capsys.readouterr().out == "WPGD, seed 2: left out, since a seed before it is missing\n"
 
 
 def test_runs_that_differ_in_more_are_no_seeds_of_one_model():
