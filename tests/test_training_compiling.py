@@ -32,7 +32,7 @@ def run_of(config, images=2, size=32):
     return Run(config, blank, data.Split(range(images), labels), None, {}, Path("nowhere"))
 
 
-def test_long_runs_on_a_gpu_are_compiled_and_no_others(monkeypatch):
+def test_long_runs_on_a_gpu_are_compiled(monkeypatch):
     gpu = torch.device("cuda")
     long = training.configure(data="cifar10", network="W-16-10", method="pgd", eps=4, steps=8, epochs=30, lr=0.1,
                               precision="bf16")
@@ -41,9 +41,21 @@ def test_long_runs_on_a_gpu_are_compiled_and_no_others(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: find(names.get(name, name), *rest))
     assert loop.worthwhile(run_of(long, 45000), gpu)
     assert not loop.worthwhile(run_of(short, 4500), gpu)
-    assert not loop.worthwhile(run_of(long, 45000), torch.device("cpu"))
     names["triton"] = "no_such_package"
     assert not loop.worthwhile(run_of(long, 45000), gpu)
+
+
+def test_long_runs_on_a_cpu_are_compiled_in_bf16_where_there_is_a_compiler(monkeypatch):
+    cpu, found = torch.device("cpu"), {"clang++": "/usr/bin/clang++"}
+    monkeypatch.setattr(shutil, "which", found.get)
+    monkeypatch.setenv("CXX", "clang++")
+    config = {"data": "cifar10", "network": "W-16-2", "method": "pgd", "eps": 4, "steps": 2, "lr": 0.1}
+    long = training.configure(config, epochs=20, precision="bf16")
+    assert loop.worthwhile(run_of(long, 45000), cpu)
+    assert not loop.worthwhile(run_of(training.configure(config, epochs=1, precision="bf16"), 5000), cpu)
+    assert not loop.worthwhile(run_of(training.configure(config, epochs=20), 45000), cpu), "float32"
+    found.clear()
+    assert not loop.worthwhile(run_of(long, 45000), cpu)
 
 
 def test_the_work_of_a_run_is_what_the_flop_counter_sees(monkeypatch):

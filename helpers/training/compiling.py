@@ -1,5 +1,8 @@
 """Compiling the graphs of attack and step: whether that is worth its minute, and doing it."""
 import importlib.util
+import math
+import os
+import shutil
 
 import torch
 
@@ -7,17 +10,16 @@ from helpers import data, losses
 from helpers.training import parts
 
 
-def worthwhile(run, device):
-    """Whether to compile: on a GPU with Triton, from facts alone (timings depend on the weather), never on a CPU, where
-    convolutions, which no compiler makes faster, take most of the time.
+# The FLOP of a run, in forward passes, from which compiling is worth its minute. It fuses what lies between the
+# convolutions: a third of the time of bf16, on a CPU next to nothing in float32, where convolutions take all of it.
+WORTHWHILE = {("cuda", "bf16"): 2e16, ("cuda", "float32"): 2e15, ("cpu", "bf16"): 1e14}
 
-    Compiling takes about a minute and saves a third of what follows, so it must have three minutes to save from: at the
-    1e14 FLOP/s that bf16 reaches without it, and a tenth of that in float32.
-    """
-    if device.type != "cuda" or importlib.util.find_spec("triton") is None:
-        return False
-    work = run.config.epochs * epoch_flop(run)
-    return work > {"bf16": 2e16}.get(run.config.precision, 2e15)
+
+def worthwhile(run, device):
+    """Whether to compile, from facts alone: timings depend on the weather. It needs Triton, or a C++ compiler."""
+    able = importlib.util.find_spec("triton") if device.type == "cuda" else shutil.which(os.environ.get("CXX", "g++"))
+    least = WORTHWHILE.get((device.type, run.config.precision), math.inf)
+    return able is not None and run.config.epochs * epoch_flop(run) > least
 
 
 def epoch_flop(run):
