@@ -20,21 +20,23 @@ def prepared(model):
     return FrozenWideResNet(model) if usual else model
 
 
-class FrozenWideResNet:
-    """A `WideResNet` that does not change: a callable, images (N, C, H, W) -> logits (N, K).
+class FrozenWideResNet(nn.Module):
+    """A `WideResNet` that does not change: images (N, C, H, W) -> logits (N, K).
 
     On a CPU and in float32; in other cases, under autocast or a compiler it calls the model.
     """
 
     def __init__(self, model):
+        super().__init__()
         with torch.no_grad():
             self.model, self.last, self.blocks = model, affine(model.bn), []
             for block in model.blocks:
                 scale, shift = affine(block.bn2)
                 weight = block.conv1.weight * scale.view(-1, 1, 1, 1)
                 self.blocks.append((block, *affine(block.bn1), weight, shift.flatten()))
+        self.eval()
 
-    def __call__(self, x):
+    def forward(self, x):
         stem = self.model.stem
         fits = (x.device.type == "cpu" and x.dtype == stem.weight.dtype == torch.float32 and x.ndim == 4
                 and min(x.shape[2:]) >= 16 * stem.stride[0] and not torch.is_autocast_enabled("cpu")
