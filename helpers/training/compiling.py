@@ -9,7 +9,6 @@ import torch
 from helpers import data, losses
 from helpers.training import parts
 
-
 # The FLOP of a run, in forward passes, from which compiling is worth its minute. It fuses what lies between the
 # convolutions: a third of the time of bf16, on a CPU next to nothing in float32, where convolutions take all of it.
 WORTHWHILE = {("cuda", "bf16"): 2e16, ("cuda", "float32"): 2e15, ("cpu", "bf16"): 1e14}
