@@ -36,12 +36,11 @@ class AutoAttack:
         if self.eps == 0 or len(x) == 0:
             return best
         # The parts seed the global generators, and make tensors of the default type; both belong to the caller.
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model) as network, \
-                ExitStack() as after:
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []), frozen(model) as net, ExitStack() as after:
             after.callback(torch.set_default_dtype, usual)
             torch.set_default_dtype(x.dtype)
-            left = _right(network, x, y).nonzero()[:, 0]
-            for part in self._parts(network, x):
+            left = _right(net, x, y).nonzero()[:, 0]
+            for part in self._parts(net, x):
                 if len(left) == 0:
                     break
                 with torch.enable_grad():
@@ -50,7 +49,7 @@ class AutoAttack:
                 length = (found - x[left]).flatten(1).norm(torch.inf if self.norm == "linf" else 2, dim=1)
                 inside = (length <= self.eps * (1 + 1e-4)).view(-1, 1, 1, 1)
                 found = torch.where(inside, found, x[left]).clamp(0, 1)
-                right = _right(network, found, y[left])
+                right = _right(net, found, y[left])
                 best[left[~right]] = found[~right]
                 left = left[right]
         return best

@@ -13,9 +13,10 @@ import torch
 
 PACKAGE = Path(__file__).resolve().parent
 # What decides the answers of a network under an attack, and the weights that a config trains.
-SOURCES = {"evaluation": ("losses.py", "attacks.py", "autoattack.py", "models.py", "evaluation.py"),
-           "training": ("losses.py", "attacks.py", "models.py", "data/dataset.py", "data/split.py", "data/augment.py",
-                        "training/loop.py", "training/parts.py", "training/launch.py", "training/compiling.py")}
+SOURCES = {"evaluation": ("losses.py", "attacks.py", "autoattack.py", "frozen.py", "models.py", "evaluation.py"),
+           "training": ("losses.py", "attacks.py", "frozen.py", "models.py", "data/dataset.py", "data/split.py",
+                        "data/augment.py", "training/loop.py", "training/parts.py", "training/launch.py",
+                        "training/compiling.py")}
 # Digests of sources that give the same numbers, today's among them; "-" is what was before there were digests.
 EQUIVALENT = PACKAGE / "equivalent_sources.txt"
 

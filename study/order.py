@@ -5,7 +5,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from helpers.costs.wordnet import readable, shared_hypernym
+from helpers.costs.wordnet import ancestors, data_set_of, depth_of, find, readable
 
 SMALLEST = 3  # a group with fewer classes joins the nearer one of its neighbours
 
@@ -43,3 +43,15 @@ def _name(cost, values, members):
     names = [cost.classes[index] for index in members]
     centre = values[np.ix_(members, members)].sum(axis=1).argmin()
     return shared_hypernym(names) or f"like {readable(names[centre])}"
+
+
+def shared_hypernym(classes):
+    """What WordNet calls 3 in 4 of the classes, as specific as can be ("fish" for shark, trout, ray), or None."""
+    if (data_set := data_set_of(classes)) is None:
+        return None
+    above = [ancestors(row["synset"]).keys() for row in find(data_set, classes)]
+    counts = {node: sum(node in own for own in above) for node in sorted(set().union(*above))}
+    enough = [node for node, count in counts.items() if count >= 0.75 * len(above)]
+    # Of equally deep words the one that includes more of the classes.
+    deepest = max(enough, key=lambda node: (depth_of(node, max), counts[node]))
+    return deepest.split(".")[0].replace("_", " ")

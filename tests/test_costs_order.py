@@ -1,10 +1,8 @@
 """Order and groups of many classes against block matrices, and names against what WordNet says."""
-
 import numpy as np
 import pytest
 
 from helpers import costs
-from helpers.costs.wordnet import shared_hypernym
 from study import order as order_of
 
 
@@ -53,7 +51,7 @@ def test_wordnet_groups_carry_words(data_set):
     (["shark", "trout", "ray"], "fish"), (["man", "woman", "boy", "girl"], "person"),
     (["rose", "tulip", "poppy", "shark"], "vascular plant"), (["cat", "dog"], "carnivore"), (["4", "9"], None)])
 def test_the_most_specific_word_for_most_of_the_classes(classes, word):
-    assert shared_hypernym(classes) == word
+    assert order_of.shared_hypernym(classes) == word
 
 
 def test_nltk_agrees_on_the_shared_word():
@@ -63,7 +61,7 @@ def test_nltk_agrees_on_the_shared_word():
     except LookupError:
         pytest.skip("WordNet's corpus is not here; set NLTK_DATA")
     common = first.lowest_common_hypernyms(second)[0].name().split(".")[0]
-    assert shared_hypernym(["cat", "dog"]) == common
+    assert order_of.shared_hypernym(["cat", "dog"]) == common
 
 
 def test_pairs_are_chosen_by_rank_only_where_there_are_ranks():

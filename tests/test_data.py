@@ -209,7 +209,7 @@ def test_fingerprints_tell_data_sets_apart():
 
 def test_toy_classes_are_one_arm_turned_by_120_degrees():
     toy = data.load("toy3")
-    assert (toy.num_classes, toy.in_channels, toy.image_size) == (3, 2, None)
+    assert (toy.num_classes, toy.in_channels, toy.x_train.ndim) == (3, 2, 2)
     assert toy.x_train.min() >= 0 and toy.x_train.max() <= 1
     turn = torch.tensor([[math.cos(2 * math.pi / 3), -math.sin(2 * math.pi / 3)],
                          [math.sin(2 * math.pi / 3), math.cos(2 * math.pi / 3)]])

@@ -54,7 +54,7 @@ def test_npz(tmp_path, channels):
     np.testing.assert_array_equal(mine.x_train.permute(0, 2, 3, 1).numpy(), arrays.x_train)
     np.testing.assert_array_equal(mine.x_test.permute(0, 2, 3, 1).numpy(), arrays.x_test)
     np.testing.assert_array_equal(mine.y_train.numpy(), arrays.y_train)
-    assert mine.classes == ("c0", "c1", "c2") and mine.in_channels == channels and mine.image_size == (16, 16)
+    assert mine.classes == ("c0", "c1", "c2") and mine.in_channels == channels and mine.x_train.shape[2:] == (16, 16)
     assert mine.y_train.dtype == torch.int64
 
 

@@ -1,4 +1,4 @@
-"""A Wide-ResNet that is prepared for an attack answers, and has the gradients, of the network itself: bit for bit."""
+"""A Wide-ResNet that is prepared for an attack has the answers and the gradients of the network itself."""
 import pytest
 import torch
 import torch.nn.functional as F
@@ -55,13 +55,26 @@ def test_a_network_that_somebody_changed_or_listens_to_is_called_itself():
         assert prepared(net) is net
 
 
-@pytest.mark.parametrize("case", ["double", "bf16", "small"])
+@pytest.mark.parametrize("settings", [{}, {"depth": 16, "width": 2}, {"channels": 1, "last": False}])
+def test_in_bfloat16_it_is_as_near_to_float32_as_the_network_is(settings):
+    net, x = network(**settings), torch.rand(8, settings.get("channels", 3), 32, 32)
+    float32 = gradient(net, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        bf16 = gradient(prepared(net), x), gradient(net, x)
+    for ours, theirs, exact in zip(*bf16, float32, strict=True):
+        assert not torch.equal(ours, exact), "it computed in float32"
+        assert 0 < (ours - exact).norm() < 1.2 * (theirs - exact).norm() < 0.5 * exact.norm()
+
+
+@pytest.mark.parametrize("case", ["double", "bf16 later", "bf16 before", "small"])
 def test_other_numbers_and_sizes_take_the_networks_own_way(case):
     net = network().double() if case == "double" else network()
     x = torch.rand(2, 3, 15 if case == "small" else 32, 32, dtype=torch.float64 if case == "double" else None)
-    with torch.autocast("cpu", torch.bfloat16, enabled=case == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=case == "bf16 before"):
+        ready = prepared(net)
+    with torch.autocast("cpu", torch.bfloat16, enabled=case == "bf16 later"):
         if case == "small":
             with pytest.raises(ValueError, match="too small"):
-                prepared(net)(x)
+                ready(x)
         else:
-            assert torch.equal(prepared(net)(x), net(x))
+            assert torch.equal(ready(x), net(x))

@@ -54,39 +54,27 @@ def readable(name):
     return (row["lemmas"][0] if row and row["class"] == name else str(name)).replace("_", " ")
 
 
-def shared_hypernym(classes):
-    """What WordNet calls 3 in 4 of the classes, as specific as can be ("fish" for shark, trout, ray), or None."""
-    if (data_set := data_set_of(classes)) is None:
-        return None
-    above = [_up(row["synset"]).keys() for row in find(data_set, classes)]
-    counts = {node: sum(node in own for own in above) for node in sorted(set().union(*above))}
-    enough = [node for node, count in counts.items() if count >= 0.75 * len(above)]
-    # Of equally deep words the one that includes more of the classes.
-    deepest = max(enough, key=lambda node: (_depth(node, max), counts[node]))
-    return deepest.split(".")[0].replace("_", " ")
-
-
 @cache
-def _up(synset):
+def ancestors(synset):
     """Each ancestor of a synset (itself included) -> number of edges of the shortest way up to it."""
     distance = {synset: 0}
     for parent in WORDNET["hypernyms"][synset]:
-        for node, steps in _up(parent).items():
+        for node, steps in ancestors(parent).items():
             distance[node] = min(steps + 1, distance.get(node, inf))
     return distance
 
 
 @cache
-def _depth(synset, pick):
+def depth_of(synset, pick):
     """Edges to the root by the shortest (``pick=min``) or the longest (``pick=max``) way."""
     parents = WORDNET["hypernyms"][synset]
-    return 1 + pick(_depth(parent, pick) for parent in parents) if parents else 0
+    return 1 + pick(depth_of(parent, pick) for parent in parents) if parents else 0
 
 
 @cache
 def _path(a, b):
     """Edges of the shortest way from a up to a common ancestor and down to b; NLTK's shortest_path_distance."""
-    up, down = _up(a), _up(b)
+    up, down = ancestors(a), ancestors(b)
     return min(up[node] + down[node] for node in up.keys() & down.keys())
 
 
@@ -96,8 +84,8 @@ def _wup(a, b):
     The lowest common ancestor has the greatest *shortest* depth (of equally deep ones a itself, else the first by
     name); its depth is then counted along the *longest* way to the root.
     """
-    subsumer = min(_up(a).keys() & _up(b).keys(), key=lambda node: (-_depth(node, min), node != a, node))
-    depth = _depth(subsumer, max) + 1
+    subsumer = min(ancestors(a).keys() & ancestors(b).keys(), key=lambda node: (-depth_of(node, min), node != a, node))
+    depth = depth_of(subsumer, max) + 1
     return 1.0 - 2.0 * depth / (_path(a, subsumer) + _path(b, subsumer) + 2 * depth)
 
 

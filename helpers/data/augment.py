@@ -26,9 +26,8 @@ class Augment:
         The generator lives on the CPU, so that a seed gives the same crops on every device.
         """
         device, counts = self.store.device, [len(part) for part in parts]
-        draws = [self._draw(count, generator) for count in counts]
         columns = [column if column[0] is None else torch.cat(column, dim=-1).to(device).split(counts, dim=-1)
-                   for column in (parts, *zip(*draws))]
+                   for column in (parts, *zip(*(self._draw(count, generator) for count in counts)))]
         for picked, corner, mirror in zip(*columns):
             yield self._batch(picked, corner, mirror), picked
 

@@ -65,24 +65,15 @@ class Dataset:
         return len(self.classes)
 
     @property
-    def tensors(self):
-        return self.y_train, self.y_test, self.x_train, self.x_test
-
-    @property
     def in_channels(self):
         """Channels of the images, or the dimension of points."""
         return self.x_train.shape[1]
-
-    @property
-    def image_size(self):
-        """(H, W), or None for points."""
-        return tuple(self.x_train.shape[2:]) or None
 
     @cached_property
     def fingerprint(self):
         """Short hash of all inputs, labels and class names: part of the name of every run that trained on them."""
         digest = hashlib.sha256(repr((tuple(self.x_train.shape), tuple(self.x_test.shape), self.classes)).encode())
-        for tensor in self.tensors:
+        for tensor in (self.y_train, self.y_test, self.x_train, self.x_test):
             digest.update(tensor.contiguous().numpy())
         return KNOWN.get(digest.hexdigest()[:12], digest.hexdigest()[:12])
 

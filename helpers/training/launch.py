@@ -27,9 +27,8 @@ def new_accelerator():
     if not several and "MASTER_PORT" in os.environ and "ACCELERATE_USE_CPU" in os.environ:
         raise ValueError("accelerate launch starts one process on a CPU without MPI, however many are asked for: use "
                          "torchrun --nproc_per_node N -m helpers.training ...")
-    placing = "ACCELERATE_(USE_CPU|TORCH_DEVICE|CPU_AFFINITY|DEBUG_MODE)"
     exported = {name: os.environ.pop(name) for name in list(os.environ)
-                if name.startswith("ACCELERATE_") and not re.fullmatch(placing, name)}
+                if re.match("ACCELERATE_(?!(USE_CPU|TORCH_DEVICE|CPU_AFFINITY|DEBUG_MODE)$)", name)}  # which say where
     try:
         # Without `cpu`, several CPU processes would train independently. They wait long for one that evaluates.
         return Accelerator(cpu=several and not torch.cuda.is_available(), mixed_precision="no",
