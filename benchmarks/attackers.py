@@ -21,7 +21,7 @@ from helpers.data.load import torchvision_datasets
 
 
 def ours(network, x, y, steps, random_start, *, compiled=False, keep_memory=True, precision="float32"):
-    """`helpers.attacks.pgd` as README shows it; nothing is prepared that a user would not prepare."""
+    """`helpers.attacks.pgd` as a user calls it; nothing is prepared that a user would not prepare."""
     if not keep_memory:
         os.environ["WPGD_KEEP_MEMORY"] = "0"  # of this contender's process
     model = torch.compile(network) if compiled else network
