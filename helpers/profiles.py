@@ -7,7 +7,7 @@ A profile is a mapping with the keys
     imports      Python files that name parts of runs of your own (`helpers.training.register`)
     recipe       `helpers.training.TrainConfig` fields that all models share
     models       what to train, in this order: see `helpers.training.expand`
-    evaluate     what to measure of a trained model: see `helpers.training.plan`
+    evaluate     what `python -m jobs` measures of a trained model: see `jobs.evaluate.planned_attacks`, and `images`
     common       parameters of all notebooks that declare them
     notebooks    parameters by notebook
 

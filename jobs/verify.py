@@ -4,7 +4,7 @@ Threads and instruction sets add up in another order, and training magnifies it:
 digit on one kind of processor, elsewhere in what they learned.  How far, on digits, says ``results/verify_spread.csv``:
 each run beside the first of its kind, with the test images that only one of the two gets right (`..._differ`).  That is
 almost as far as two seeds are apart: another recipe is found, another seed is not.
-`python -m jobs.verify STORE` measures it: it trains what is not in the folder STORE, a process a run, 5 minutes in all.
+`python -m jobs.verify STORE` measures it: it trains what is not in the folder STORE, a process a run.
 """
 import csv
 import dataclasses
