@@ -97,10 +97,6 @@ class Trainer:
         if checkpoint.resume(self) is False:
             self._start()
         self.resumed = self.epoch
-        part = {"commit": commit(), "source": source_digest("training", *parts.used_by(config)),
-                "threads": torch.get_num_threads()}
-        if not self.parts or {**self.parts[-1], **part} != self.parts[-1]:
-            self.parts.append({"after_epoch": self.epoch, **part})
         augment = parts.find("augment", config.augment)
         ours, self.augment = (parts.NONE, augment) if callable(augment) else (augment, None)
         self.batches = data.Augment(run.dataset.x_train[train].to(device), **ours)
@@ -116,6 +112,10 @@ class Trainer:
             self.network, learner = compile_step(self, learner, None if compile in ("auto", True) else compile)
         self.compiled = self.network is not self.model
         self.compile_seconds = self.compiled * (time.perf_counter() - began)
+        part = {"commit": commit(), "source": source_digest("training", *parts.used_by(config)),
+                "threads": torch.get_num_threads(), "compiled": self.compiled}
+        if not self.parts or {**self.parts[-1], **part} != self.parts[-1]:
+            self.parts.append({"after_epoch": self.epoch, **part})
         self.learner = accelerator.prepare_model(learner, device_placement=False)  # it is there, and shares tensors
 
     def _start(self):
@@ -129,7 +129,7 @@ class Trainer:
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(device).manual_seed(config.seed + 1)
         self.epoch, self.seconds, self.run.rows = 0, 0.0, []
-        self.parts = []  # one for each code and number of threads that this run was trained with
+        self.parts = []  # one for each code, number of threads, compiled or not, that trained this run
 
     def _inner_attack(self):
         """The inner maximisation: none (CE), PGD on the cross entropy (Eq. 2), on Eq. (5) (Eq. 6), or on both."""
