@@ -19,7 +19,7 @@ Sets itself up (the first time), runs the notebooks in order, and writes results
 shows it all. --cpu, --gpu, --lab and --test come first.
 
   --profile NAME|FILE  smoke, quick (default), reduced, paper, ... or the path of a YAML file
-  --data-root DIR      folder that holds the data sets (see README.md: Data)
+  --data-root DIR      folder that holds the data sets (see README.md: Profiles)
   --results DIR        where results are written (default: results/ in this repository)
   --only 01,05         run only these notebooks
   --from 03            run this notebook and those after it

@@ -191,7 +191,7 @@ class CostSensitive(torch.nn.Module):
         self.register_buffer("log_cost", torch.tensor(values / values.max(), dtype=torch.float32).log())
 
     def forward(self, x):
-        log_q = self.model(x).log_softmax(dim=1)
+        log_q = self.model(x).to(torch.promote_types(x.dtype, torch.float32)).log_softmax(dim=1)
         return -torch.logsumexp(log_q[:, :, None] + self.log_cost.to(log_q), dim=1).clamp(min=-1e30)  # if free: -inf
 
 

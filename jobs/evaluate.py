@@ -67,7 +67,8 @@ def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
     planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
     if autoattack:
         strong = _autoattack(run.config)
-        plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm)
+        plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm,
+                            precision=settings.get("precision", "float32"))
         planned += [(attack, autoattack) for attack in (None, plain, strong)]
     for attack, some in planned:
         if deadline and time.monotonic() + _seconds(run, attack) * (some or len(run.dataset.y_test)) > deadline:
@@ -88,7 +89,7 @@ def _autoattack(config):
 
 
 def _seconds(run, attack):
-    """What an image takes at most, from the speed of training: in float32, where that may have used bfloat16."""
+    """What an image takes at most, from the speed of training; an attack in float32 where that used bfloat16: more."""
     if attack is None:
         return 0
     passes = 2 * attack.steps + 1
@@ -96,4 +97,5 @@ def _seconds(run, attack):
         passes = 2 * attack.steps * (1 + 2 * 9) + attack.queries  # APGD, APGD and FAB to nine targets, Square
     config, metrics = run.config, run.metrics
     trained = metrics["train_images"] * metrics["epochs"] * config.passes
-    return (6 if config.precision == "bf16" else 1.5) * metrics["seconds"] / max(trained, 1) * passes
+    slower = config.precision == "bf16" != getattr(attack, "precision", "float32")
+    return (6 if slower else 1.5) * metrics["seconds"] / max(trained, 1) * passes

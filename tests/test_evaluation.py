@@ -266,6 +266,8 @@ def test_deciding_by_the_cost_takes_the_answer_of_least_expected_cost():
     # Where every error costs the same, the rule changes nothing.
     plain = CostSensitive(model, 1 - np.eye(3))
     assert torch.equal(plain(x).argmax(1), model(x).argmax(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert CostSensitive(model.float(), cost)(x.float()).dtype == torch.float32, "risks are not rounded"
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
