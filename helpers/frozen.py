@@ -43,9 +43,8 @@ class FrozenWideResNet(nn.Module):
         return [value if value is None else value.detach().to(self.dtype) for value in values]
 
     def forward(self, x):
-        stem = self.model.stem
-        fits = (x.device.type == "cpu" and x.dtype == stem.weight.dtype == torch.float32 and x.ndim == 4
-                and min(x.shape[2:]) >= 16 * stem.stride[0] and self.dtype == _working_dtype()
+        fits = (x.device.type == "cpu" and x.dtype == self.model.stem.weight.dtype == torch.float32 and x.ndim == 4
+                and min(x.shape[2:]) >= 16 * self.model.stem.stride[0] and self.dtype == _working_dtype()
                 and not torch.compiler.is_compiling() and not torch.jit.is_tracing())
         if not fits:
             return self.model(x)
