@@ -84,17 +84,16 @@ def rows(scale, rounds, device):
 
 
 def _contenders(scale, device, settings):
+    mixed = {**settings, "precision": "bf16"}
     usual = [Contender("plain loop", plain, settings, "peer", "3 k + 5 units"),
              Contender("robustness", robustness, settings, "peer", "use_best=False")]
     if device == "cuda":
-        mixed = {**settings, "precision": "bf16"}
         return [Contender("ours", ours, {**mixed, "compiled": True}, "ours", "bf16, compiled"),
                 Contender("ours, float32", ours, settings, "variant"),
                 *usual, Contender("plain loop, bf16", plain, mixed, "tuned", "autocast added by hand")]
     if scale == "smoke":
         return [Contender("ours", ours, settings), usual[0]]
-    mixed = {**settings, "precision": "bf16"}
-    mixed = [Contender("ours, bf16", ours, mixed, "variant", "autocast, as runs of a few minutes"),
-             Contender("ours, bf16, compiled", ours, {**mixed, "compiled": True}, "variant", "as longer runs")]
-    return [Contender("ours", ours, settings), *(mixed if fast_precision() == "bf16" else []),
+    native = [Contender("ours, bf16", ours, mixed, "variant", "autocast, as runs of a few minutes"),
+              Contender("ours, bf16, compiled", ours, {**mixed, "compiled": True}, "variant", "as longer runs")]
+    return [Contender("ours", ours, settings), *(native if fast_precision() == "bf16" else []),
             Contender("ours, compiled", ours, {**settings, "compiled": True}, "variant", "torch.compile"), *usual]
