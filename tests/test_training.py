@@ -149,6 +149,24 @@ def test_the_attack_sees_an_eval_network_and_the_step_a_training_one(run_it, mon
     assert all(one["step_size"] == pytest.approx(10 / 255) for one in steps)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_eps_warmup_lets_the_attack_grow_to_eps(run_it, monkeypatch, norm):
+    given, real = [], attacks.pgd
+
+    def spy(model, x, y, loss, **settings):
+        found = real(model, x, y, loss, **settings)
+        away = (found - x).flatten(1)
+        far = away.abs().amax(1) if norm == "linf" else away.norm(dim=1)
+        given.append((255 * settings["eps"], 255 * settings["step_size"]))
+        assert (far <= settings["eps"] + 1e-6).all() and found.isfinite().all()
+        return found
+
+    monkeypatch.setattr(attacks, "pgd", spy)
+    run = run_it(method="pgd", eps=8, norm=norm, epochs=2, val_every=2, eps_warmup=0.5)
+    assert np.transpose(given[:6]) == pytest.approx(np.array([[0, 8, 16, 24, 24, 24], [0, 10, 20, 30, 30, 30]]) / 3)
+    assert "eps_warmup=0.5" in run.config.label and not equal(run, run_it(method="pgd", eps=8, norm=norm, epochs=2))
+
+
 def test_learning_rate_schedules():
     def rates(schedule, *points, warmup=0.3):
         config = training.configure(BASE, schedule=schedule, lr=0.4, warmup=warmup)

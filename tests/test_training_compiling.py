@@ -123,7 +123,7 @@ def test_compiling_leaves_batch_norm_as_it_was(tmp_path, stripes, monkeypatch):
 def test_a_deadline_ends_the_first_epoch_once_its_length_is_known(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "TIMED_STEPS", 2)
     steps = []
-    monkeypatch.setattr(loop.Trainer, "_step", lambda self, x, y: steps.append(time.sleep(0.1)) or torch.tensor(0.0))
+    monkeypatch.setattr(loop.Trainer, "_step", lambda *_: steps.append(time.sleep(0.1)) or torch.tensor(0.0))
     config = training.configure(TOY, batch_size=16)
     with pytest.raises(training.OutOfTime, match=r"stopped in epoch 1, which takes \d+ s more"):
         training.train(config, store=tmp_path, progress=False, deadline=time.monotonic() + 2)

@@ -13,14 +13,14 @@ from helpers.profiles import suggest
 from helpers.training import parts
 
 # Fields without influence on a method's weights: they are reset, so that equal runs have equal names.
-UNUSED = {"ce": ("eps", "steps", "step_size", "random_start", "cost", "p", "lam", "mu", "loss"),
+UNUSED = {"ce": ("eps", "eps_warmup", "steps", "step_size", "random_start", "cost", "p", "lam", "mu", "loss"),
           "pgd": ("cost", "p", "lam", "mu"), "wpgd": ("loss",)}
 # What numbers must be, beside their types.
 RANGES = ((("eps", "val_eps", "weight_decay", "steps", "val_steps", "p"), "finite and >= 0",
            lambda x: 0 <= x < math.inf),
           (("epochs", "batch_size", "val_every", "val_images", "batch_norm_parts"), ">= 1", lambda x: x >= 1),
           (("lr", "lam", "mu"), "> 0", lambda x: x > 0),
-          (("warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
+          (("warmup", "eps_warmup", "ema", "momentum"), "in [0, 1)", lambda x: 0 <= x < 1))
 
 
 def later(default):
@@ -48,6 +48,7 @@ class TrainConfig:
         torchvision ("resnet18")
     method : "ce" (Eq. 1), "pgd" (Eq. 2) or "wpgd" (Eq. 6)
     norm, eps, steps, step_size, random_start : of the inner attack; step_size None means 2.5 eps / steps
+    eps_warmup : share of the epochs over which the eps of that attack grows from 0 (linearly, as in Gowal et al. 2018)
     cost, p, lam : of the Wasserstein loss (Eq. 5), for "wpgd"; cost is a spec of `helpers.costs.from_spec`
     mu : the attack of "wpgd" maximises the cross entropy plus mu times that loss; inf, as in the paper: it alone
     loss : that the attack of "pgd" maximises, "cross_entropy" or "margin"
@@ -101,6 +102,7 @@ class TrainConfig:
     optimizer: str = later("sgd")
     batch_norm_parts: int = later(1)
     start: str | None = later(None)
+    eps_warmup: float = later(0.0)
 
     def __post_init__(self):
         hints, put = typing.get_type_hints(type(self)), functools.partial(object.__setattr__, self)

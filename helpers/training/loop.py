@@ -128,8 +128,8 @@ class Trainer:
         self.optimizer = parts.find("optimizer", config.optimizer)(list(self.model.parameters()), config)
         self.order = torch.Generator().manual_seed(config.seed)
         self.noise = torch.Generator(device).manual_seed(config.seed + 1)
-        self.epoch, self.seconds, self.run.rows = 0, 0.0, []
-        self.parts = []  # one for each code, number of threads, compiled or not, that trained this run
+        # Parts: one for each code, number of threads, compiled or not, that trained this run.
+        self.epoch, self.seconds, self.run.rows, self.parts = 0, 0.0, [], []
 
     def _inner_attack(self):
         """The inner maximisation: none (CE), PGD on the cross entropy (Eq. 2), on Eq. (5) (Eq. 6), or on both."""
@@ -153,11 +153,12 @@ class Trainer:
         order = torch.randperm(len(self.labels), generator=self.order)
         batches = [part for part in order.split(self.size) if len(part) == self.size]
         for index, (images, picked) in enumerate(self.batches.epoch(batches, self.order)):
-            rate = parts.learning_rate(config, (self.epoch + index / len(batches)) / config.epochs)
+            progress = (self.epoch + index / len(batches)) / config.epochs
+            share = min(progress / config.eps_warmup, 1.0) if config.eps_warmup else 1.0
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = parts.learning_rate(config, progress)
             images = images if self.augment is None else self.augment(images, self.order)
-            total += self._step(data.to_float(images).to(self.dtype), self.labels[picked])
+            total += self._step(data.to_float(images).to(self.dtype), self.labels[picked], share)
             if deadline is not None and index + 1 == TIMED_STEPS:
                 float(total)  # a GPU is done with them
                 left = (time.perf_counter() - began) * (len(batches) / TIMED_STEPS - 1)
@@ -174,14 +175,14 @@ class Trainer:
         self.seconds += time.perf_counter() - began
         return loss
 
-    def _step(self, x, y):
-        """Attack this process's part of a batch, and learn from it; returns its mean loss."""
-        config, away = self.config, self.attack is not None and self.config.random_start
-        start = attacks.sample_start(x, config.eps / 255, config.norm, self.noise) if away else x
+    def _step(self, x, y, share):
+        """Attack this process's part of a batch with a share of eps, and learn from it; returns its mean loss."""
+        config, eps = self.config, share * self.config.eps / 255
+        start = attacks.sample_start(x, eps, config.norm, self.noise) if self.attack and config.random_start else x
         x, y, start = x[self.own], y[self.own], start[self.own]
         with self.autocast():
             if self.attack is not None:
-                x = self.attack(self.network, x, y, start=start)
+                x = self.attack(self.network, x, y, start=start, eps=eps, step_size=share * config.step_size / 255)
             loss = losses.cross_entropy(self.learner(x).to(self.dtype), y).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

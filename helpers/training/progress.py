@@ -18,9 +18,8 @@ class Progress:
         # ipykernel may be imported without a notebook (papermill does); only a notebook's shell has a kernel.
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         notebook = getattr(shell, "kernel", None) is not None
-        watched = sys.stderr.isatty() or notebook
         # Under the runner, output goes into the executed notebook: there a bar would be litter.
-        show = show and not self.status
+        show, watched = show and not self.status, sys.stderr.isatty() or notebook
         self.lines = show and not watched
         self.bar = tqdm(total=self.epochs, initial=done, desc=self.label, unit="epoch", leave=False,
                         disable=not (show and watched), **({"file": sys.stdout, "ncols": 110} if notebook else {}))
