@@ -85,6 +85,23 @@ def _bounds(holds_if):
     raise ValueError(f"holds_if {holds_if!r} cannot be read. Write '> 0', '>= 0.5', '< 0', '<= 3' or 'in [45, 55]'.")
 
 
+def wanting(row):
+    """What would decide an inconclusive row of claims.csv, if its value stayed: a clause, or "".
+
+    Intervals shrink as one over the root of the data. Nothing is told where the interval ends at the threshold, as that
+    of an order over few models does.
+    """
+    if row["verdict"] != "inconclusive" or not row["low"]:
+        return ""
+    value, low, high = (float(row[name]) for name in ("value", "low", "high"))
+    inside = [end for end in _bounds(row["holds_if"])[:2] if low < end < high]
+    if not inside or value in inside:
+        return ""
+    times = max((((low if end < value else high) - value) / (end - value)) ** 2 for end in inside)
+    enough = f"about {times:.1f} times" if times < 100 else "no affordable multiple of"
+    return f", which {enough} the images or seeds would decide"
+
+
 def decide(statistic, *models, samples=10_000, seed=0, method="percentile"):
     """The interval of a statistic that decides a main claim, an Interval at `LEVEL`: over test images and over seeds.
 

@@ -8,7 +8,7 @@ from scipy import stats
 from helpers.evaluation import Evaluation
 from helpers.intervals import Interval
 from study import paper
-from study.claims import COLUMNS, LEVEL, Claim, decide, table
+from study.claims import COLUMNS, LEVEL, Claim, decide, table, wanting
 
 
 def claim(value, low, high, holds_if, id="c"):
@@ -155,3 +155,25 @@ def test_two_seeds_are_covered_and_none_is_not_measurable():
     two = [answers(40, 0), answers(160, 0)]
     assert decide(error, two).low <= two[0].error < two[1].error <= decide(error, two).high
     assert np.isnan([*decide(error, [])]).all() and np.isnan([*decide(difference, two, [])]).all()
+
+
+def row(value, low, high, holds_if, verdict="inconclusive"):
+    return {"value": str(value), "low": str(low), "high": str(high), "holds_if": holds_if, "verdict": verdict}
+
+
+@pytest.mark.parametrize("value, low, high, holds_if, times", [
+    (-0.2, -0.5, 0.2, "< 0", 4.0), (0.1, -0.2, 0.4, "> 0", 9.0), (3, 1, 5, "<= 2", 4.0), (3, -1, 5, "in [0, 4]", 4.0),
+    (2, 1.5, 9, "in [1, 4]", 12.25), (5, 1, 9, "in [2, 3]", 4.0)])
+def test_what_would_decide_is_told_by_how_intervals_shrink(value, low, high, holds_if, times):
+    """With n times the data an interval is 1 / sqrt(n) as wide: at `times` of them it ends at the threshold."""
+    assert wanting(row(value, low, high, holds_if)).startswith(f", which about {times:.1f} times the images or seeds")
+    for factor, verdict in ((times * 1.02, {"holds", "fails"}), (times * 0.98, {"inconclusive"})):
+        ends = [value + (end - value) / factor ** 0.5 for end in (low, high)]
+        assert claim(value, *ends, holds_if).verdict in verdict
+
+
+def test_nothing_is_told_where_more_data_would_not_tell():
+    assert wanting(row(-1 / 3, -1, 0, "< 0")) == "", "an order: its interval ends at the threshold"
+    assert wanting(row(0, -1, 1, "< 0")) == "" == wanting(row(-1, -2, -0.5, "< 0", "holds"))
+    assert wanting(row("", "", "", "< 0", "not measurable")) == "" == wanting(row(1, "", "", "> 2"))
+    assert "no affordable multiple" in wanting(row(0.001, -1, 1, "> 0"))

@@ -4,7 +4,7 @@ import math
 import re
 
 from helpers.intervals import Interval
-from study import paper
+from study import claims, paper
 
 WEAKEST_FIRST = ("fails", "inconclusive", "holds", "not measurable")
 
@@ -27,28 +27,29 @@ def numeral(text):
         return text or "–"
 
 
-def board(claims):
+def board(table):
     """Return what became of the ten main claims, from the rows of claims.csv.
 
     A claim that needs several statistics is as strong as the weakest of those that could be measured.  Each is a
-    dictionary: number, claim, verdict, decided (the row that decided), parts (all its rows).
+    dictionary: number, claim, verdict, decided (the row that decided), parts (all its rows, and what would decide it).
     """
-    rows, found = {row["id"]: row for row in claims}, []
+    rows, found = {row["id"]: row for row in table}, []
     missing = {"statistic": "", "value": "", "low": "", "high": "", "holds_if": "", "verdict": "not measurable",
                "note": "not part of this run", "notebook": ""}
     for main in paper.values()["main_claims"]:
         parts = [rows.get(id, missing | {"id": id}) for id in main["decided_by"]]
+        parts = [part | {"wanting": claims.wanting(part)} for part in parts]
         decided = min(parts, key=lambda part: WEAKEST_FIRST.index(part["verdict"]))
         found.append(main | {"verdict": decided["verdict"], "decided": decided, "parts": parts})
     return found
 
 
-def tables(claims):
+def tables(table):
     """Return the tables that README.md and results/README.md hold between their marks, {name: lines}."""
     lines = ["| | the paper | here | the number that decides |"]
-    for row in board(claims):
+    for row in board(table):
         part = row["decided"]
-        measured = f": {number(part)}, needs {part['holds_if']}" if part["value"] else ""
+        measured = f": {number(part)}, needs {part['holds_if']}{part['wanting']}" if part["value"] else ""
         told = dict.fromkeys([part["statistic"] + measured, part["note"], *(one["note"] for one in row["parts"])])
         lines.append(_row(row["number"], row["claim"], f"*{row['verdict']}*", "; ".join(filter(None, told))))
     omitted = [_row(row["paper"], row["code"], row["why"]) for row in paper.values()["omissions"]]
@@ -61,9 +62,9 @@ def _row(*cells):
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-def fill(text, claims):
+def fill(text, table):
     """Return a README's text with its tables as they must be, between ``<!-- name -->`` and ``<!-- end -->``."""
-    for name, (head, *rows) in tables(claims).items():
-        table = "\n".join([f"<!-- {name} -->", head, "|---" * (head.count("|") - 1) + "|", *rows, "<!-- end -->"])
-        text = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, table=table: table, text, flags=re.DOTALL)
+    for name, (head, *rows) in tables(table).items():
+        lines = "\n".join([f"<!-- {name} -->", head, "|---" * (head.count("|") - 1) + "|", *rows, "<!-- end -->"])
+        text = re.sub(rf"<!-- {name} -->.*?<!-- end -->", lambda _, lines=lines: lines, text, flags=re.DOTALL)
     return text

@@ -71,6 +71,5 @@ def build(results, repo, description=""):
         write(f"{page.stem}.html", "notebook.html", body=page.body(exporter), page=page, before=before, after=after)
     write("index.html", "index.html", description=description, claims=claims, main=main, figures=saved.values(),
           counts=Counter(row["verdict"] for row in main), compared=compared,
-          unclear=paper.values()["inconsistencies"],
-          metrics=[json.loads(path.read_text(encoding="utf-8")) for path in metrics])
+          unclear=paper.values()["inconsistencies"], metrics=[json.loads(path.read_bytes()) for path in metrics])
     return folder / "index.html"
