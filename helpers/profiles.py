@@ -3,7 +3,7 @@
 A profile is a mapping with the keys
 
     name         of the folder below results/, by default the file's own; description, a line for the reader
-    extends      a bundled profile: this one is laid over it, mapping by mapping; a list, or an empty mapping, replaces
+    extends      a bundled profile: this one is laid over it, mapping by mapping; a list, a cost, an empty one replaces
     imports      Python files that name parts of runs of your own (`helpers.training.register`)
     recipe       `helpers.training.TrainConfig` fields that all models share
     models       what to train, in this order: see `helpers.training.expand`
@@ -20,6 +20,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks" / "profiles"
 # What a profile may inherit.
 CONTENT = {"imports": [], "recipe": {}, "models": [], "evaluate": {}, "common": {}, "notebooks": {}}
+COSTS = ("cost", "my_pairs")  # parameters that `helpers.costs.from_spec` reads, which takes them in many forms
 
 
 def suggest(word, known):
@@ -78,7 +79,8 @@ def _extended(path, folder, above=()):
 def _merged(below, above):
     if not (isinstance(below, dict) and isinstance(above, dict) and above):
         return above
-    return below | {key: _merged(below.get(key), value) for key, value in above.items()}
+    return below | {key: value if key in COSTS else _merged(below.get(key), value)
+                    for key, value in above.items()}
 
 
 def _beside(content, folder):

@@ -14,7 +14,7 @@ from helpers import attacks, losses, models
 from helpers import evaluation as ev
 from helpers.costs import CostMatrix
 from helpers.evaluation import CostSensitive, Evaluation, evaluate, weighted_score
-from helpers.intervals import bootstrap, worst_case
+from helpers.intervals import bootstrap, rho, worst_case
 
 
 class Brightest(nn.Module):
@@ -238,6 +238,16 @@ def test_cost_of_an_error_is_score_over_errors():
 def test_weighted_score_refuses_bad_matrices(cost, confusion, message):
     with pytest.raises(ValueError, match=message):
         ev.weighted_score(cost, confusion)
+
+
+@pytest.mark.parametrize("use", [
+    lambda cost: ev.weighted_score(cost, ROBUST), lambda cost: ev.mean_error_cost(cost, ROBUST),
+    lambda cost: CostSensitive(Brightest(), cost), lambda cost: rho(ROBUST, cost)],
+    ids=["weighted_score", "mean_error_cost", "CostSensitive", "rho"])
+def test_a_row_that_is_too_short_is_told_by_whatever_takes_a_cost(use):
+    with pytest.raises(ValueError, match="Row 2 of the cost matrix, of class '1', has 2 entries for 3 classes"):
+        use([[0, 1, 2], [1, 0], [2, 1, 0]])
+    use([[0, 1, 2], [1, 0, 1], [2, 1, 0]])
 
 
 # Deciding by the cost

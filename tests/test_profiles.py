@@ -1,12 +1,15 @@
 """Profiles and options are checked before anything runs; each message names the thing and the remedy."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
 
 import helpers.data
 import helpers.profiles
+from helpers import costs
 from helpers.training import expand
 from runner import cli, profiles
 from runner.__main__ import main
@@ -177,6 +180,26 @@ def test_a_cost_file_lies_beside_its_profile_or_in_the_working_folder(tmp_path, 
     content, beside = helpers.profiles.read(path), str(tmp_path / "plans" / "mine.csv")
     assert content["recipe"] == {"cost": beside}
     assert content["models"] == [{"cost": "other.csv"}, {"cost": {"values": beside}}]
+
+
+TABLE = [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize(("notebook", "name"), [("01_toy_boundaries", "cost"), ("07_your_cost_matrix", "my_pairs")])
+@pytest.mark.parametrize("form", ["name", "table", "asymmetric table", "pairs", "file", "asymmetric file"])
+def test_a_notebook_takes_a_cost_in_every_form(tmp_path, notebook, name, form):
+    (tmp_path / "c.csv").write_text("0,1,1\n1,0,1\n1,1,0\n")
+    spec = {"name": "toy3", "table": TABLE, "pairs": {"default": 1, "2 -> 1": 7}, "file": "c.csv",
+            "asymmetric table": {"values": TABLE, "symmetric": False},
+            "asymmetric file": {"values": "c.csv", "symmetric": False}}[form]
+    content = {"extends": "quick", "notebooks": {notebook: {name: spec}}}
+    (tmp_path / "own.yaml").write_text(json.dumps(content))  # which is YAML
+    given = profiles.load(cli.parse(["--profile", str(tmp_path / "own.yaml"), "--only", "01"]))[2][notebook][name]
+    if "file" not in form:
+        assert given == spec, "quick's pairs are replaced, not added to"
+    three = SimpleNamespace(name="three", classes=("0", "1", "2"))
+    wanted = {"name": "toy3", "pairs": spec}.get(form, TABLE)
+    assert costs.from_spec(given, three) == costs.from_spec(wanted, three)
 
 
 def test_parameters_cell_must_hold_literals(repo):

@@ -133,7 +133,7 @@ def from_table(values, rows, columns, classes=None, *, name="custom", symmetric=
 
 
 def as_cost(cost, num_classes, classes=None):
-    """The raw (K, K) values of a `CostMatrix`, DataFrame, tensor or array for so many classes, or a ValueError.
+    """The raw (K, K) values of a `CostMatrix`, DataFrame, tensor, array or list for so many classes, or a ValueError.
 
     Where `classes` are given, those of a `CostMatrix` or DataFrame are put into their order.
     """
@@ -142,8 +142,7 @@ def as_cost(cost, num_classes, classes=None):
     elif hasattr(cost, "columns") and classes is not None:
         cost = from_table(cost.to_numpy(), cost.index, cost.columns, classes, symmetric=False)
     else:
-        values = cost.detach().cpu() if torch.is_tensor(cost) else cost
-        cost = CostMatrix(np.asarray(values), range(num_classes), symmetric=False)
+        cost = CostMatrix(cost.detach().cpu() if torch.is_tensor(cost) else cost, range(num_classes), symmetric=False)
     if len(cost) != num_classes:
         raise ValueError(f"The cost matrix has {len(cost)} classes, the confusions have {num_classes}.")
     return cost.values

@@ -23,7 +23,6 @@ OFFICIAL = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-py", "cifar100": 
 NAMES = (*EMBEDDED, *OFFICIAL)
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
 IMAGE_FILES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
-SHAPES = "torchvision._meta_registrations"
 
 
 def default_root():
@@ -112,7 +111,7 @@ def torchvision_datasets():
     try:
         return importlib.import_module("torchvision.datasets")
     except RuntimeError:
-        sys.modules[SHAPES] = types.ModuleType(SHAPES)
+        sys.modules["torchvision._meta_registrations"] = types.ModuleType("left_out")
         return importlib.import_module("torchvision.datasets")
 
 

@@ -2,7 +2,7 @@
 import ast
 import json
 
-from helpers.profiles import read, suggest
+from helpers.profiles import COSTS, read, suggest
 from runner import cli
 from study.parameters import resolve
 
@@ -84,7 +84,7 @@ def _values(content, declared):
                                  f"{', '.join(own) or 'none'}.")
         given = resolve(notebook, content)
         found[notebook] = {name: given[name] for name in given if name in defaults}
-        for name in (name for name in own if name in found[notebook]):
+        for name in (name for name in own if name in found[notebook] and name not in COSTS):  # read in the notebook
             _check(found[notebook][name], defaults[name], f"{notebook}: {name}")
     return found
 
