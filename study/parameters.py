@@ -1,5 +1,7 @@
 """What a profile gives a notebook, the trained models of these parameters, and which of them were changed."""
 import dataclasses
+import os
+import sys
 from pathlib import Path
 
 from helpers import profiles
@@ -29,7 +31,8 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     Parameters
     ----------
     models, recipe : see `helpers.training.expand`
-    data_root, store, progress : see `helpers.training.train`
+    data_root, store : see `helpers.training.train`
+    progress : bool, a line for each run as `train` has it; False: one line for all of them, for many that are short
     train_missing : bool
         False: nothing is trained.  Runs that are neither finished nor exported with their answers
         (``results/*/runs/``) have no row; of the exported ones `run.model` is None.
@@ -42,11 +45,14 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
         1/255; 0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
     """
     import pandas  # here, since the runner does not wait for it, nor for torch
+    from tqdm import tqdm
 
     from helpers.training.loop import train
     from helpers.training.plan import TAGS, expand
     from helpers.training.store import being_trained, exported, finished, prepare
     entries, found, rows = expand(models, recipe), {}, []
+    bar = tqdm(total=len(entries), desc="models", file=sys.stdout, ncols=110, leave=False,
+               disable=progress or "WPGD_STATUS" in os.environ)  # the runner has a line of its own
     for patient in (False, True):  # first what no other notebook trains just now
         for number, entry in enumerate(entries):
             if number in found:
@@ -58,6 +64,8 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
                 found[number] = train(entry.config, data_root=data_root, store=store, progress=progress)
             elif folder := exported(folder.name):
                 found[number] = prepare(entry.config, data_root, folder.parent).read(weights=False)
+            bar.update(len(found) - bar.n)
+    bar.close()
     for number, run in sorted(found.items()):
         entry, config = entries[number], entries[number].config
         p = {"ce": float("nan"), "pgd": 0.0, "wpgd": config.p}[config.method]
