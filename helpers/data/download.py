@@ -4,9 +4,9 @@ import hashlib
 import shutil
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import yaml
 from tqdm import tqdm
@@ -65,9 +65,8 @@ def _receive(url, part):
     with part.open("ab") as file:
         have = file.tell()
         try:
-            request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"})
-            answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-        except urllib.error.HTTPError as error:
+            answer = urlopen(Request(url, headers={"Range": f"bytes={have}-"}), timeout=TIMEOUT)
+        except HTTPError as error:
             if error.code == 416:  # nothing is missing
                 return
             raise

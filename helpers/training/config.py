@@ -207,8 +207,7 @@ def check_names(given, known):
 def typed(name, value, hint):
     """`value` as a field's type, or an error that names the field; an int is a float, a list or an array a tuple."""
     allowed = typing.get_args(hint) or (hint,)
-    if getattr(value, "ndim", None) == 0:
-        value = value.item()  # of NumPy or torch
+    value = value.item() if getattr(value, "ndim", None) == 0 else value  # of NumPy or torch
     if typing.get_origin(hint) is Literal:
         if isinstance(value, str) and value in allowed:
             return value

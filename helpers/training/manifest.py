@@ -3,9 +3,9 @@
 `manifest.json` is {"source": digest (`helpers.provenance.source_digest`), "files": {name: SHA-256}}.  Runs from before
 there were manifests have none.
 """
-import hashlib
 import json
 from contextlib import contextmanager
+from hashlib import sha256
 
 from helpers.files import write_atomic
 
@@ -37,7 +37,7 @@ def as_text(value):
 def seal(folder, source, pending=None):
     """Write the manifest of all files in a run's folder; `pending`: {name: bytes} that are written right after it."""
     files = {file.name: file.read_bytes() for file in folder.glob("[!.]*.*") if file.suffix != ".pt" and file.is_file()}
-    files = {name: _digest(content) for name, content in sorted({**files, **(pending or {})}.items()) if name != NAME}
+    files = {name: sha256(one).hexdigest() for name, one in sorted((files | (pending or {})).items()) if name != NAME}
     write_atomic(folder / NAME, as_text({"source": source, "files": files}))
 
 
@@ -49,13 +49,9 @@ def source_of(folder):
 def verify(folder):
     """Raise a ValueError, with the remedy, if a file in a run's folder is not what the manifest says."""
     for name, digest in _manifest(folder).get("files", {}).items():
-        if (folder / name).is_file() and _digest((folder / name).read_bytes()) != digest:
+        if (folder / name).is_file() and sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise ValueError(f"{folder / name} is not what the manifest.json beside it says: it was changed or damaged "
                              "after the run was finished; bring it back, or delete its folder to train it again")
-
-
-def _digest(content):
-    return hashlib.sha256(content).hexdigest()
 
 
 def _manifest(folder):
