@@ -120,6 +120,17 @@ RECIPE = {"data": "toy3", "network": "mlp-8", "epochs": 1, "lr": 0.05, "batch_si
           "val_steps": 1, "steps": 1, "eps": 20, "norm": "l2", "cost": "toy3"}
 
 
+def test_costs_in_a_list_are_multiplied_and_rows_of_numbers_are_one_matrix():
+    pairs, rows = {"default": 1, "0 -> 1": 10}, [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
+    for given, wanted in ((["toy3", pairs, {"values": rows}], ["toy3", pairs, {"values": rows}]), (rows, [rows]),
+                          (["toy3"], ["toy3"]), (pairs, [pairs])):
+        found = training.expand([{"method": ["pgd", "wpgd"], "cost": given, "seed": [0, 1]}], RECIPE)
+        assert [one.cost for one in found if one.config.method == "wpgd"] == [one for one in wanted for _ in (0, 1)]
+        assert [one.config.cost for one in found if one.config.method == "wpgd"] == [
+            one for one in wanted for _ in (0, 1)]
+        assert {one.config.cost for one in found if one.config.method == "pgd"} == {None}
+
+
 def test_lists_of_a_model_are_multiplied_and_equal_runs_are_one():
     model = {"method": ["ce", "pgd", "wpgd"], "p": [1.0, 2.5], "seed": [0, 1], "paper_data": ["cifar10", "mnist"],
              "minutes": 2, "notebooks": [5, 6]}

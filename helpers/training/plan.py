@@ -12,7 +12,7 @@ from helpers.training.config import TrainConfig, check_names, configure, typed
 FIELDS = tuple(item.name for item in dataclasses.fields(TrainConfig))
 TAGS = ("paper_data", "paper_network", "panel")  # what a model stands for in the paper
 # What may be a list, a run each; the last one varies fastest.
-VARIED = (*TAGS, "method", "p", "lam", "mu", "eps", "steps", "seed")
+VARIED = (*TAGS, "method", "cost", "p", "lam", "mu", "eps", "steps", "seed")
 # What a model may say beside what it is; `notebooks` is for the runner.
 BESIDE = {"minutes": float | None, "autoattack": int | None, "notebooks": list | None}
 
@@ -35,7 +35,8 @@ def expand(models, recipe):
     models : list of dict
         `TrainConfig` fields on top of the recipe.  Beside them: ``minutes``, of each run; ``autoattack``, test images;
         ``notebooks``, a list of numbers, for the runner; the tags ``paper_data``, ``paper_network``, ``panel``.
-        The `VARIED` may be lists: a run for each combination.  Runs that are the same (CE has no p) are one.
+        The `VARIED` may be lists (of costs: of names and mappings, K rows of numbers are one): a run for each
+        combination.  Runs that are the same (CE has no p) are one.
     recipe : dict of the fields that all models share
 
     Returns
@@ -57,12 +58,13 @@ def _entries(model, recipe):
         raise ValueError(f"it must be a mapping of settings, not {model!r}")
     check_names(model, (*FIELDS, *TAGS, *BESIDE))
     minutes, autoattack, _ = (typed(name, model.get(name), hint) for name, hint in BESIDE.items())
-    several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)}
+    several = {name: model[name] for name in VARIED if isinstance(model.get(name), list)
+               and (name != "cost" or all(isinstance(one, str | dict) for one in model[name]))}
     for values in itertools.product(*several.values()):
         one = {**model, **dict(zip(several, values))}
         config = configure(recipe, {name: value for name, value in one.items() if name in FIELDS})
         tags = {name: one.get(name, "") for name in TAGS}
-        yield Entry(config, minutes, autoattack or 0, tags, model.get("cost", recipe.get("cost", "")))
+        yield Entry(config, minutes, autoattack or 0, tags, one.get("cost", recipe.get("cost", "")))
 
 
 def read_plan(path):
