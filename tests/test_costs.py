@@ -182,6 +182,8 @@ CSV = {
     "spreadsheet": "\ufeffclass; a; b; c\na; 0; 10; 0.01\nb; 10; 0; 1\nc; 0.01; 1; 0\n\n",
     "tabs, shuffled": "\tb\ta\tc\nc\t1\t0.01\t0\na\t10\t0\t.01\nb\t0\t10\t1\n",
     "bare": "0,10,0.01\n10,0,1\n0.01,1,0",
+    "names above alone": "a,b,c\n0,10,0.01\n10,0,1\n0.01,1,0\n",
+    "names above alone, shuffled": "c;a;b\n0;0,01;1\n0,01;0;10\n1;10;0\n",
 }
 
 
@@ -197,7 +199,16 @@ def test_csv_of_digit_names_is_labelled(tmp_path):
     assert costs.read_csv(tmp_path / "digits.csv") == cost
 
 
+@pytest.mark.parametrize("classes", [ABC, ("0", "1", "2")])
+def test_csv_that_pandas_writes_without_its_index(tmp_path, classes):
+    cost = CostMatrix([[0, 2, 1], [3, 0, 1], [1, 1, 0]], classes, symmetric=False)
+    cost.to_frame().to_csv(tmp_path / "c.csv", index=False)
+    assert costs.read_csv(tmp_path / "c.csv", classes, symmetric=False) == cost
+    assert costs.read_csv(tmp_path / "c.csv", classes[::-1], symmetric=False) == cost.select(classes[::-1])
+
+
 BAD_CSV = {
+    "names above alone, ragged": ("a,b\n0,1\n1", None, "Row 2 of the cost matrix, of class 'b', has 1 entries for 2"),
     "bare, no classes": ("0,1\n1,0", None, "numbers only.*classes="),
     "hole": (",a,b\na,0,\nb,1,0", None, "no finite numbers.*a -> b = ;"),
     "word": (",a,b\na,0,1\nb,much,0", None, "no finite numbers.*b -> a = much"),

@@ -98,8 +98,8 @@ class CostMatrix:
 def read_csv(path, classes=None, *, name=None, symmetric=True):
     """A CostMatrix from a CSV file, separated by commas, semicolons or tabs; ValueError for a file that is none.
 
-    Either labelled (class names in first row and column, in any order) as ``cost.to_csv(path)`` writes it, or bare:
-    K rows of K numbers in the order of ``classes``, which also sets the order of the result.
+    Labelled (class names in first row and column, in any order) as ``cost.to_csv(path)`` writes it, with names in the
+    first row alone, or bare: K rows of K numbers in the order of ``classes``, which also sets the order of the result.
     """
     how = {"name": name or Path(path).name, "symmetric": symmetric}
     if not Path(path).is_file():
@@ -112,6 +112,8 @@ def read_csv(path, classes=None, *, name=None, symmetric=True):
              for row in csv.reader(text.splitlines(), delimiter=delimiter)]
     header, *rows = [row for row in cells if any(row)] or [[""]]
     if (classes is not None and len(rows) == len(classes)) or any(np.isnan(_number(cell)) for cell in header):
+        if len(rows) == len(header) and all(header) and not any(np.isnan(_number(row[0])) for row in rows):
+            return from_table(rows, header, header, classes, **how)
         return from_table([row[1:] for row in rows], [row[0] for row in rows], header[1:], classes, **how)
     if classes is None:
         raise ValueError(f"{path} holds numbers only, so its classes are unknown: label its first row and column, or "
