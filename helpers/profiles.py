@@ -54,8 +54,9 @@ def read(path, folder=FOLDER):
     """
     content = {**CONTENT, **_extended(path, folder)}
     name = content.setdefault("name", path.stem)
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"profile {path}: the name {name!r} must be of letters, digits and . _ -: it names a folder.")
+    if not isinstance(name, str) or not re.fullmatch(r"(?!(?i:mine|runs|benchmarks)$)\w[\w.-]*", name):
+        raise ValueError(f"profile {path}: the name {name!r} must be of letters, digits and . _ -, and not mine, runs "
+                         "or benchmarks, which hold other things: it names a folder of results.")
     bundled = folder / f"{name}.yaml"
     if bundled.is_file() and not bundled.samefile(path):
         raise ValueError(f"profile {path}: the name {name!r} is that of {bundled}, whose results it would overwrite; "

@@ -75,9 +75,9 @@ def test_bad_profile_is_one_paragraph_that_names_the_thing(repo, case):
 
 def test_good_profile(repo):
     entry = "lr: 1, eps: [], attack: {inner: {size: 1e-3}}, anything: [x]"
-    name, _, first, second = load(repo, f"name: mine\ncommon: {{epochs: 2}}\n{of_first(entry)}", "mine")
+    name, _, first, second = load(repo, f"name: own\ncommon: {{epochs: 2}}\n{of_first(entry)}", "own")
     assert first == {"epochs": 2, "lr": 1, "eps": [], "attack": {"inner": {"size": 0.001}}, "anything": ["x"]}
-    assert name == "mine" and second == {"epochs": 2}  # YAML 1.1 would read 1e-3 as text
+    assert name == "own" and second == {"epochs": 2}  # YAML 1.1 would read 1e-3 as text
 
 
 @pytest.mark.parametrize("name", ["lr0.1", "lr0.2", "quick.v2"])
@@ -86,7 +86,7 @@ def test_a_dot_in_a_profiles_name_belongs_to_it(repo, name):
         write_profile(repo, f"description: this is {one}\n", one)
     for given in (name, str(repo / "notebooks" / "profiles" / f"{name}.yaml")):
         assert profiles.load(cli.parse(["--profile", given], repo), repo)[:2] == (name, f"this is {name}")
-    assert load(repo, f"extends: {name}\ndescription: mine", "mine")[0] == "mine"
+    assert load(repo, f"extends: {name}\ndescription: mine", "own")[0] == "own"
 
 
 def test_a_notebook_gets_the_places_that_it_declares(repo, tmp_path):
@@ -124,29 +124,38 @@ def test_a_profile_extends_another_key_by_key(repo):
     write_profile(repo, f"name: base\ndescription: told\n{RECIPE}models: [{{method: ce, notebooks: [1]}}]\n"
                   + of_first("attack: {steps: 2, inner: {size: 1}}, eps: [1]"), "base")
     name, description, first, second = load(
-        repo, "name: mine\nextends: base\nrecipe: {epochs: 7}\ncommon: {epochs: 9}\n"
-        + of_first("attack: {steps: 3}, eps: [8, 9]"), "mine")
+        repo, "name: own\nextends: base\nrecipe: {epochs: 7}\ncommon: {epochs: 9}\n"
+        + of_first("attack: {steps: 3}, eps: [8, 9]"), "own")
     assert first["attack"] == {"steps": 3, "inner": {"size": 1}} and first["eps"] == [8, 9] and first["epochs"] == 9
     assert first["recipe"]["epochs"] == 7 and first["recipe"]["lr"] == 0.1 and first["models"] == [{"method": "ce"}]
-    assert second == {"epochs": 9} and (name, description) == ("mine", "")
-    text = "name: third\nextends: mine\ncommon: {epochs: 1}\nmodels: [{method: pgd, notebooks: [1]}]"
+    assert second == {"epochs": 9} and (name, description) == ("own", "")
+    text = "name: third\nextends: own\ncommon: {epochs: 1}\nmodels: [{method: pgd, notebooks: [1]}]"
     again = load(repo, text, "third")
     assert again[2]["epochs"] == 1 and again[2]["eps"] == [8, 9] and again[2]["models"] == [{"method": "pgd"}]
-    assert load(repo, "name: fourth\nextends: mine\n" + of_first("attack: {}"), "fourth")[2]["attack"] == {}
+    assert load(repo, "name: fourth\nextends: own\n" + of_first("attack: {}"), "fourth")[2]["attack"] == {}
 
 
-@pytest.mark.parametrize("base", ["bse", "mine", "[base]"])
+@pytest.mark.parametrize("base", ["bse", "own", "[base]"])
 def test_a_profile_extends_only_others_that_exist(repo, base):
     write_profile(repo, "name: base\n", "base")
-    with pytest.raises(ValueError, match=r"mine\.yaml: it extends .* There are base, mine") as error:
-        load(repo, f"name: mine\nextends: {base}", "mine")
+    with pytest.raises(ValueError, match=r"own\.yaml: it extends .* There are base, own") as error:
+        load(repo, f"name: own\nextends: {base}", "own")
     assert "\n" not in str(error.value)
 
 
 def test_profiles_that_extend_each_other_are_refused(repo):
-    write_profile(repo, "extends: mine\n", "base")
-    with pytest.raises(ValueError, match="it extends 'mine'"):
-        load(repo, "extends: base\n", "mine")
+    write_profile(repo, "extends: own\n", "base")
+    with pytest.raises(ValueError, match="it extends 'own'"):
+        load(repo, "extends: base\n", "own")
+
+
+@pytest.mark.parametrize("name", ["mine", "runs", "benchmarks", "Runs"])
+def test_name_of_a_folder_of_results_that_holds_other_things_is_refused(repo, name):
+    for text, file in ((f"name: {name}", "own"), ("description: x", name)):
+        with pytest.raises(ValueError, match=f"the name '{name}' must be .* not mine, runs or benchmarks") as error:
+            load(repo, text, file)
+        assert "\n" not in str(error.value)
+    assert load(repo, f"name: {name}2", "own")[0] == f"{name}2"
 
 
 def test_name_of_another_profile_is_refused(repo):
@@ -156,18 +165,18 @@ def test_name_of_another_profile_is_refused(repo):
 
 
 def test_what_a_profile_says_of_all_models_reaches_each_that_says_nothing_else(tmp_path):
-    (tmp_path / "mine.yaml").write_text("extends: smoke\nrecipe: {eps: 8.0, seed: 7}\n")
-    given = profiles.load(cli.parse(["--profile", str(tmp_path / "mine.yaml")]))[2]["04_entropy"]
+    (tmp_path / "own.yaml").write_text("extends: smoke\nrecipe: {eps: 8.0, seed: 7}\n")
+    given = profiles.load(cli.parse(["--profile", str(tmp_path / "own.yaml")]))[2]["04_entropy"]
     configs = [entry.config for entry in expand(given["models"], given["recipe"])]
     assert [(one.method, one.eps, one.seed) for one in configs] == [("ce", 0.0, 7), ("pgd", 8.0, 7)]
 
 
 def test_a_profile_may_lie_elsewhere(tmp_path):
-    path = tmp_path / "mine.yaml"
+    path = tmp_path / "own.yaml"
     path.write_text("extends: quick\nrecipe: {epochs: 1}\n")
     assert helpers.profiles.find(str(path)) == path
     content, quick = helpers.profiles.read(path), helpers.profiles.read(helpers.profiles.find("quick"))
-    assert content == {**quick, "name": "mine", "description": "", "recipe": {**quick["recipe"], "epochs": 1}}
+    assert content == {**quick, "name": "own", "description": "", "recipe": {**quick["recipe"], "epochs": 1}}
 
 
 def test_a_cost_file_lies_beside_its_profile_or_in_the_working_folder(tmp_path, monkeypatch):
@@ -175,7 +184,7 @@ def test_a_cost_file_lies_beside_its_profile_or_in_the_working_folder(tmp_path, 
     (tmp_path / "plans").mkdir()
     for name in ("plans/mine.csv", "other.csv"):
         (tmp_path / name).write_text("")
-    path = tmp_path / "plans" / "mine.yaml"
+    path = tmp_path / "plans" / "own.yaml"
     path.write_text("recipe: {cost: mine.csv}\nmodels: [{cost: other.csv}, {cost: {values: mine.csv}}]\n")
     content, beside = helpers.profiles.read(path), str(tmp_path / "plans" / "mine.csv")
     assert content["recipe"] == {"cost": beside}

@@ -75,7 +75,7 @@ TREES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3)
 @FEW
 @given(content=st.dictionaries(WORDS, TREES, max_size=4))
 def test_a_profile_is_read_as_it_was_written_or_refused_in_one_paragraph(tmp_path, content):
-    path = tmp_path / "mine.yaml"
+    path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     try:
         found = profiles.read(path)
@@ -111,8 +111,8 @@ def test_models_are_expanded_or_refused_in_one_paragraph(models, recipe):
     ("-3", -3), ("no", "no"), ("Off", "Off"), ("true", True), ("1:30", "1:30"), ("2026-11-26", "2026-11-26"),
     ("1_000", "1_000"), ("0x10", "0x10"), ("~", None), ("'5'", "5"), ("[no, 4, 9]", ["no", 4, 9])])
 def test_words_and_numbers_are_what_people_mean(tmp_path, text, value):
-    (tmp_path / "mine.yaml").write_text(f"recipe: {{lr: {text}}}")
-    found = profiles.read(tmp_path / "mine.yaml")["recipe"]["lr"]
+    (tmp_path / "own.yaml").write_text(f"recipe: {{lr: {text}}}")
+    found = profiles.read(tmp_path / "own.yaml")["recipe"]["lr"]
     assert found == value and type(found) is type(value)
 
 
