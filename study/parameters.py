@@ -107,8 +107,8 @@ def changed(notebook, given):
     Returns
     -------
     dict
-        Where models differ, the settings in which they do.  {} for a profile that does not come with the study: its
-        results are one's own anyway.
+        As `plain` gives them; where models differ, the settings in which they do.  {} for a profile that does not come
+        with the study: its results are one's own anyway.
     """
     path = profiles.FOLDER / f"{given['profile']}.yaml"
     if not path.is_file():
@@ -116,7 +116,8 @@ def changed(notebook, given):
     # What a profile leaves out is as in quick, which sets all.
     wanted = resolve(notebook, *map(profiles.read, (profiles.FOLDER / "quick.yaml", path)))
     planned = wanted.pop("models", []), wanted.pop("recipe", {})
-    found = {name: given[name] for name, value in wanted.items() if name in given and given[name] != value}
+    ours, theirs = ({name: plain(one[name]) for name in wanted if name in given} for one in (given, wanted))
+    found = {name: ours[name] for name in ours if ours[name] != theirs[name]}
     if "models" in given:
         ours, theirs = _settings(given["models"], given["recipe"]), _settings(*planned)
         if sorted(map(str, ours)) != sorted(map(str, theirs)):
@@ -124,6 +125,20 @@ def changed(notebook, given):
             varied = {name: ", ".join(sorted(mine)) for name, (mine, other) in several.items() if mine != other}
             found |= varied or {"models": "of your own"}
     return found
+
+
+def plain(value):
+    """A parameter as JSON has it, to compare, hash and tell it; a table with names is the mapping of its pairs."""
+    if hasattr(value, "to_frame") and not hasattr(value, "columns"):
+        value = value.to_frame()  # a CostMatrix
+    if hasattr(value, "columns"):
+        return {f"{true} -> {answer}": plain(cost) for true, row in value.iterrows() for answer, cost in row.items()}
+    if isinstance(value, dict):
+        return {" <-> ".join(map(str, key)) if isinstance(key, tuple) else str(key): plain(value[key]) for key in value}
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def _settings(models, recipe):

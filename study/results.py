@@ -7,6 +7,7 @@
 Every result is a tidy DataFrame, one row an observation, an `Interval` in a cell; on disk a column x of intervals
 becomes "x", "x low", "x high". Numbers have six significant digits there.
 """
+import ast
 import hashlib
 import importlib.metadata
 import io
@@ -14,6 +15,7 @@ import json
 import tempfile
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +33,7 @@ COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]
 DPI = 150  # shown at 100
 SAVED = {"dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.06}
+LONG = 60  # letters of a changed parameter that a title shows as it is
 LARGE = 5000  # rows above which a frame is compressed
 MADE = ("commit", "source", "threads", "device", "seconds")  # of a run, what its metrics repeat
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "seaborn")
@@ -50,8 +53,7 @@ class Results:
         if own:
             digest = hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:4]
             self.folder = Path(root) / "mine" / (name or f"{'-'.join([profile, *own])[:60]}-{digest}")
-            texts = [f"{key} {value}" if len(str(value)) <= 60 else f"{key} {digest}" for key, value in own.items()]
-            self.label = f"{profile}, but {', '.join(texts)}"
+            self.label = f"{profile}, but {', '.join(f'{key} {in_words(value)}' for key, value in own.items())}"
             print(f"Not as in the profile {profile}: {', '.join(own)}. Results go to {self.folder}; no committed run "
                   "is drawn beside (outputs.reference = True draws it).")
         self._compared, self._written = {}, set()
@@ -178,6 +180,27 @@ class Results:
             frames.append(old[old.notebook != self.notebook])
         merged = pd.concat(frames).sort_values("notebook", kind="stable")
         write_atomic(path, merged.to_csv(index=False, lineterminator="\n"))
+
+
+def in_words(value):
+    """A changed parameter for a title: no folders, and of a long cost how many pairs are the dearest, and which."""
+    with suppress(ValueError, SyntaxError):  # the settings of models are texts
+        value = ast.literal_eval(value) if str(value)[:1] in ("[", "{") else value
+    if isinstance(value, dict) and "values" in value:
+        return in_words(value["values"]) + ("" if value.get("symmetric", True) else ", asymmetric")
+    if isinstance(value, str):
+        value = ", ".join(one if one.startswith("W-") else Path(one).name for one in value.split(", "))
+    if len(str(value)) <= LONG:
+        return str(value)
+    if isinstance(value, list) and all(isinstance(row, list) for row in value):
+        value = {f"{i} -> {j}": cost for i, row in enumerate(value) for j, cost in enumerate(row)}
+    if not isinstance(value, dict) or not any("->" in key for key in value):
+        return f"{str(value)[:LONG]}..."
+    costs = {pair: cost for pair, cost in value.items() if isinstance(cost, int | float)}
+    kind, pairs = "dearest", [pair for pair in costs if costs[pair] == max(costs.values())]
+    if "default" in pairs:
+        kind, pairs = "cheaper", [pair for pair in costs if costs[pair] < costs["default"]]
+    return f"{len(pairs)} {kind} pair{'s' * (len(pairs) != 1)} {', '.join(pairs[:3])}{', ...' * (len(pairs) > 3)}"
 
 
 def _reference(profile, name, like):

@@ -13,6 +13,8 @@ from PIL import Image
 from helpers.costs import CostMatrix
 from helpers.training import expand
 from runner import cli, profiles
+from study import parameters
+from study.results import Results
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "07_your_cost_matrix.ipynb"
 
@@ -79,6 +81,24 @@ def test_own_images_and_an_own_matrix_from_the_parameters_to_the_comparison(imag
     assert names["pairs"].pair[0] in ("across → wide", "wide → across")
     assert "Not as in the profile" in capsys.readouterr().out
     assert names["paper"].title(str(images)) == "stripes"
+
+
+DIGITS = [[abs(i - j) for j in range(10)] for i in range(10)]
+
+
+@pytest.mark.parametrize(("matrix", "told"), [
+    ({"default": 1, ("4", "9"): 10}, "{'default': 1, '4 <-> 9': 10}"),
+    ({"default": 1, ("4", "9"): 10, "3 -> 8": 2}, "{'default': 1, '4 <-> 9': 10, '3 -> 8': 2}"),
+    (np.array(DIGITS), "2 dearest pairs 0 -> 9, 9 -> 0"), (CostMatrix(DIGITS, range(10)), "2 dearest pairs 0 -> 9, 9"),
+    (pd.DataFrame(DIGITS), "2 dearest pairs 0 -> 9, 9 -> 0"), ({"values": pd.DataFrame(DIGITS)}, "2 dearest pairs 0"),
+    (Path("/home/me/my costs.csv"), "my costs.csv")])
+def test_a_matrix_in_every_form_has_a_folder_and_a_title_of_its_own(matrix, told, tmp_path):
+    given = profiles.load(cli.parse(["--profile", "quick", "--only", "01"]))[2]["07_your_cost_matrix"]
+    assert parameters.changed("07_your_cost_matrix", given) == {}
+    own = parameters.changed("07_your_cost_matrix", {**given, "my_pairs": matrix})
+    out = Results("07_your_cost_matrix", "quick", tmp_path, own=own)
+    assert list(own) == ["my_pairs"] and out.label.startswith(f"quick, but my_pairs {told}")
+    assert out.folder != Results("07_your_cost_matrix", "quick", tmp_path, own={"my_pairs": 3}).folder
 
 
 def test_pgd_of_the_digits_is_the_network_of_notebook_05():

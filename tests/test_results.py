@@ -191,6 +191,29 @@ def test_metrics_name_the_runs_behind_the_numbers(tmp_path):
     assert (said["commit"], said["source"], said["threads"]) == ("abc", "def", 2)
 
 
+TABLE = [[0 if i == j else 10 if (i, j) in ((4, 9), (3, 8)) else 1 for j in range(10)] for i in range(10)]
+PAIRS = {"default": 1} | {f"{i} -> {9 - i}": 10 for i in range(5)}
+
+
+@pytest.mark.parametrize(("given", "text"), [
+    ({"data": "/home/me/pics/my animals"}, "data my animals"), ({"data": "~/pics/my animals/"}, "data my animals"),
+    ({"data": "mnist5k", "network": "W-16-10/2"}, "data mnist5k, network W-16-10/2"),
+    ({"data": "/a/cats, /b/dogs"}, "data cats, dogs"),
+    ({"cost": "/home/me/of mine/my costs.csv"}, "cost my costs.csv"),
+    ({"cost": {"values": "/home/me/my costs.csv", "symmetric": False}}, "cost my costs.csv, asymmetric"),
+    ({"my_pairs": PAIRS}, "my_pairs 5 dearest pairs 0 -> 9, 1 -> 8, 2 -> 7, ..."),
+    ({"cost": str(PAIRS)}, "cost 5 dearest pairs 0 -> 9, 1 -> 8, 2 -> 7, ..."),  # as the settings of models are told
+    ({"my_pairs": {**PAIRS, "default": 20}}, "my_pairs 5 cheaper pairs 0 -> 9, 1 -> 8, 2 -> 7, ..."),
+    ({"my_pairs": {**PAIRS, "0 -> 1": 99}}, "my_pairs 1 dearest pair 0 -> 1"),
+    ({"my_pairs": TABLE}, "my_pairs 2 dearest pairs 3 -> 8, 4 -> 9"),
+    ({"my_pairs": {"values": TABLE, "symmetric": False}}, "my_pairs 2 dearest pairs 3 -> 8, 4 -> 9, asymmetric"),
+    ({"audit": {"images": 20}}, "audit {'images': 20}"),
+    ({"seeds": list(range(50))}, f"seeds {str(list(range(50)))[:60]}..."),
+])
+def test_a_title_names_in_words_what_was_changed(tmp_path, given, text):
+    assert Results("07", "quick", tmp_path, own=given).label == f"quick, but {text}"
+
+
 def test_what_is_not_as_in_the_profile_is_the_readers_own(repo, tmp_path, capsys):
     Results("05", "reduced", repo).beside(FRAME, "fig10", "CIFAR-10")
     own = {"cost": [[0, 1], [1, 0]], "p": 2.5}
