@@ -75,15 +75,18 @@ class Results:
         Returns
         -------
         `frame` with a first column ``profile``, such as "quick: 5,000 digits, W-10-1"; then the same columns of the
-            largest committed profile above this one, if it has this figure
+            largest committed profile above this one, if it has this figure.  Where there is no other, and the profile
+            is as it was given, its name is left out
         """
         for suffix in (".csv", ".csv.gz"):  # no stale numbers, also where a profile lacks this figure
             (self.folder / f"figures/{name}{suffix}").unlink(missing_ok=True)
         if len(frame):
             self._write(frame.assign(title=title), f"figures/{name}.csv{'.gz' if len(frame) > LARGE else ''}")
         parts = [(self.label, title, frame), *(_reference(self.profile, name, frame) if self.reference else [])]
-        return pd.concat([part.assign(profile=f"{profile}: {title}" if title else profile)[["profile", *frame.columns]]
-                          for profile, title, part in parts], ignore_index=True)
+        alone = len(parts) == 1 and self.label == self.profile
+        names = [": ".join(filter(None, ["" if alone and title else profile, title])) for profile, title, _ in parts]
+        return pd.concat([part.assign(profile=name)[["profile", *frame.columns]]
+                          for name, (*_, part) in zip(names, parts)], ignore_index=True)
 
     def figure(self, fig, name, alt):
         """Save ``figures/<name>.png`` and ``.pdf``, both without dates, and `show` it; returns the figure."""

@@ -28,7 +28,8 @@ FRAME = pd.DataFrame({"class": ["4", "9"], "p": [1.0, 2.5], "error": [Interval(1
 def test_a_figures_numbers_come_back_with_those_of_the_largest_profile_above(tmp_path, repo):
     assert list(Results("05", "quick", repo).beside(FRAME, "fig10").profile) == ["quick", "quick"]
     larger = FRAME.assign(p=[3.0, 4.0])
-    Results("05", "reduced", repo).beside(larger, "fig10", "CIFAR-10")
+    alone = Results("05", "reduced", repo).beside(larger, "fig10", "CIFAR-10")
+    assert list(alone.profile) == ["CIFAR-10"] * 2, "a reader would cut the profile's name off"
     both = Results("05", "quick", tmp_path).beside(FRAME, "fig10", "digits")
     assert list(both) == ["profile", "class", "p", "error"]
     assert list(both.profile) == ["quick: digits"] * 2 + ["reduced: CIFAR-10"] * 2
