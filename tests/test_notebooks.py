@@ -42,6 +42,42 @@ def values(profile):
     return profiles.load(cli.parse(["--profile", profile, "--only", "01"]))[2]
 
 
+# Executed by an older version; to be emptied when they are executed again.
+NOT_AS_TODAY = {"reduced/executed/02_accuracy_gap.ipynb": "a warning, with the folder of a kernel",
+                "reduced/executed/03_unbalanced.ipynb": "the same"}
+EXECUTED = sorted(path for path in (ROOT / "results").glob("*/executed/*.ipynb") if path.parts[-3] != "smoke")
+
+
+def stumbles(book):
+    """What a reader of an executed notebook should not see, a word each."""
+    outputs = [output for cell in book.cells for output in cell.get("outputs", [])]
+    for output in outputs:  # pictures may hold any letters
+        output.get("data", {}).pop("image/png", None)
+    text = json.dumps([outputs, [cell.source for cell in book.cells], book.metadata])
+    return [word for word, seen in (
+        ("metadata of widgets", "widgets" in book.metadata), ("Loading widget", "Loading widget" in text),
+        ("widget", "application/vnd.jupyter.widget" in text), ("a path in /tmp/", "/tmp/" in text),
+        ("stderr", any(output.get("name") == "stderr" for output in outputs)),
+        ("an error", any(output.output_type == "error" for output in outputs))) if seen]
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: "/".join(path.parts[-3::2]))
+def test_a_committed_executed_notebook_shows_nothing_of_the_machinery(path):
+    assert stumbles(nbformat.read(path, as_version=4)) == [] or "/".join(path.parts[-3:]) in NOT_AS_TODAY
+
+
+def test_stumbles_are_seen():
+    book = nbformat.v4.new_notebook(metadata={"widgets": {}})
+    book.cells = [nbformat.v4.new_code_cell("1", outputs=[
+        nbformat.v4.new_output("stream", name="stderr", text="/tmp/ipykernel_1/2.py:1: Warning"),
+        nbformat.v4.new_output("error", ename="E", evalue="", traceback=[]),
+        nbformat.v4.new_output("display_data", {"text/plain": "Loading widget...", "image/png": "/tmp/",
+                                                "application/vnd.jupyter.widget-view+json": {}})])]
+    assert len(stumbles(book)) == 6
+    picture = nbformat.v4.new_output("display_data", {"image/png": "/tmp/"})
+    assert stumbles(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[picture])])) == []
+
+
 def runs(parameters):
     """The runs that a notebook asks for, in no order."""
     entries = expand(parameters["models"], parameters["recipe"])
