@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from helpers.checks import as_labels, as_logits
-from helpers.costs.matrix import CostMatrix
 
 
 def cross_entropy(logits, labels):
@@ -36,8 +35,8 @@ def wasserstein_loss(logits, labels, cost, *, p=1.0, lam=10.0):
     Parameters
     ----------
     logits, labels : as in `cross_entropy`; finite values for logits of +-1e4
-    cost : CostMatrix, (K, K) Tensor, array, list or DataFrame; row y is the cost of moving mass from y to each class
-        A tensor is used as it stands, as in Eq. (5); whatever else is scaled to max 1 before the power.
+    cost : CostMatrix or Tensor, shape (K, K); row y is the cost of moving mass from class y to each class
+        A tensor is used as it stands, as in Eq. (5); a `CostMatrix` is scaled to max 1 before the power.
     p : float >= 0, element-wise power of the cost (Definition 3); a diagonal of zeros stays free, also at p = 0
         At p = 0 that term is ``1 - yhat_y``, with the gradient of the cross entropy times ``yhat_y``: without entropy,
         PGD takes the very steps it takes on the cross entropy, so the "p = 0.0" rows of Table 3 are plain PGD.
@@ -56,8 +55,9 @@ class WassersteinLoss:
         if not (0 <= p < math.inf and lam > 0):
             raise ValueError(f"p = {p}, lam = {lam}: give a finite p >= 0 (the paper uses 1, 2.5, 10) and lam > 0 (inf "
                              "switches the entropy off)")
-        if not hasattr(cost, "digest") and not (torch.is_tensor(cost) and cost.ndim == 2):
-            cost = CostMatrix(cost, range(len(cost) if hasattr(cost, "__len__") else 0), symmetric=False)
+        if not (hasattr(cost, "digest") or (torch.is_tensor(cost) and cost.ndim == 2)):
+            raise ValueError(f"a cost of type {type(cost).__name__}: give a helpers.costs.CostMatrix, or a (K, K) "
+                             "tensor such as torch.as_tensor(values)")
         if torch.is_tensor(cost) and cost.requires_grad:
             raise ValueError("the cost requires a gradient, which this loss does not give: pass cost.detach(), or "
                              "write Eq. (5) with torch operations to learn a cost")

@@ -3,7 +3,6 @@ import math
 
 import numpy as np
 import ot
-import pandas as pd
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
@@ -184,24 +183,6 @@ def test_prepared_loss_equals_the_function_and_keeps_its_precision():
     assert prepared(logits.float(), labels).dtype == torch.float32
     # A float32 call in between must not have rounded the cost.
     torch.testing.assert_close(prepared(logits, labels), expected, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("form", [list, np.array, pd.DataFrame])
-def test_a_cost_given_as_a_table_is_a_cost_matrix(form):
-    logits, labels, cost = problem(4, seed=7)
-    known, given = CostMatrix(cost, range(4), symmetric=False), form(cost.tolist())
-    torch.testing.assert_close(losses.wasserstein_loss(logits, labels, given, p=2.5),
-                               losses.wasserstein_loss(logits, labels, known, p=2.5), rtol=0, atol=0)
-    assert losses.WassersteinLoss(given).describe() == losses.WassersteinLoss(known).describe()
-
-
-@pytest.mark.parametrize(("cost", "message"), [
-    ([[0, 1, 2], [1, 0], [2, 1, 0]], "Row 2 of the cost matrix, of class '1', has 2 entries for 3 classes"),
-    (torch.ones(3), "must be square"), (None, "must be square.*not None"), ("toy3", "must be square.*not 'toy3'"),
-    ([[0, -1], [-1, 0]], "negative")])
-def test_what_is_no_cost_is_told(cost, message):
-    with pytest.raises(ValueError, match=message):
-        losses.wasserstein_loss(torch.zeros(1, 3), torch.tensor([0]), cost)
 
 
 @pytest.mark.parametrize("loss", [losses.cross_entropy, losses.margin_loss,
