@@ -115,7 +115,6 @@ def test_a_notebook_is_short_and_one_idea_a_cell(path):
 
 
 SPELLED_OUT = {"PGD": r"projected\s+gradient\s+descent", "WPGD": r"Wasserstein\s+PGD"}
-NOT_SPELLED_OUT = {("04_entropy", "WPGD"): "an exercise alone names it"}  # to be emptied
 
 
 def trains(cell):
@@ -130,7 +129,7 @@ def test_errors_are_defined_and_methods_spelled_out_before_a_line_of_progress_te
     assert re.search(r"\bNE\b", told) and "natural" in told
     for name, words in SPELLED_OUT.items():
         named = any(re.search(rf"\b{name}\b", cell.source) for cell in book)
-        if named and (path.stem, name) not in NOT_SPELLED_OUT:
+        if named:
             assert re.search(words, told + book[first].source, re.I), f"{name} is not spelled out"
 
 
