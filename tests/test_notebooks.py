@@ -128,7 +128,7 @@ def test_errors_are_defined_and_methods_spelled_out_before_a_line_of_progress_te
     told = "".join(cell.source for cell in book[:first] if cell.cell_type == "markdown")
     assert re.search(r"\bNE\b", told) and "natural" in told
     for name, words in SPELLED_OUT.items():
-        named = any(re.search(rf"\b{name}\b", cell.source) for cell in book)
+        named = any(re.search(rf"\b{name}\b(?!.*\.ipynb)", cell.source) for cell in book)  # a link to the next is none
         if named:
             assert re.search(words, told + book[first].source, re.I), f"{name} is not spelled out"
 
