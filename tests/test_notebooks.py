@@ -42,9 +42,6 @@ def values(profile):
     return profiles.load(cli.parse(["--profile", profile, "--only", "01"]))[2]
 
 
-# Executed by an older version; to be emptied when they are executed again.
-NOT_AS_TODAY = {"reduced/executed/02_accuracy_gap.ipynb": "a warning, with the folder of a kernel",
-                "reduced/executed/03_unbalanced.ipynb": "the same"}
 EXECUTED = sorted(path for path in (ROOT / "results").glob("*/executed/*.ipynb") if path.parts[-3] != "smoke")
 
 
@@ -63,7 +60,7 @@ def stumbles(book):
 
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda path: "/".join(path.parts[-3::2]))
 def test_a_committed_executed_notebook_shows_nothing_of_the_machinery(path):
-    assert stumbles(nbformat.read(path, as_version=4)) == [] or "/".join(path.parts[-3:]) in NOT_AS_TODAY
+    assert stumbles(nbformat.read(path, as_version=4)) == []
 
 
 def test_stumbles_are_seen():
