@@ -129,16 +129,14 @@ def changed(notebook, given):
 
 def plain(value):
     """A parameter as JSON has it, to compare, hash and tell it; a table with names is the mapping of its pairs."""
+    from helpers.training.config import as_json  # imports torch, which the runner does not wait for
+    if isinstance(value, dict) and "values" in value:
+        return as_json(value | {"values": plain(value["values"])})
     if hasattr(value, "to_frame") and not hasattr(value, "columns"):
         value = value.to_frame()  # a CostMatrix
     if hasattr(value, "columns"):
-        return {f"{true} -> {answer}": plain(cost) for true, row in value.iterrows() for answer, cost in row.items()}
-    if isinstance(value, dict):
-        return {" <-> ".join(map(str, key)) if isinstance(key, tuple) else str(key): plain(value[key]) for key in value}
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value if isinstance(value, str | int | float | None) else str(value)
+        value = {f"{true} -> {answer}": cost for true, row in value.iterrows() for answer, cost in row.items()}
+    return as_json(value)
 
 
 def _settings(models, recipe):
