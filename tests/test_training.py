@@ -421,12 +421,14 @@ def test_a_run_may_start_from_the_weights_of_another(run_it, stripes, tmp_path, 
     assert answers.weights_fingerprint(begun) == answers.weights_fingerprint(first.model)
     assert not equal(first, second)
     # Weights that come with the study, in half precision, in a store that has never seen the run.
-    shipped = tmp_path / "results" / "reduced" / "weights"
-    shipped.mkdir(parents=True)
-    save_file({name: value.half() if value.is_floating_point() else value for name, value in weights(first).items()},
-              shipped / f"{first.folder.name}.safetensors")
-    monkeypatch.setattr(store, "RESULTS", tmp_path / "results")
-    again = prepare(second.config, stripes, tmp_path / "elsewhere").network()
-    assert torch.allclose(again.classifier.weight, begun.classifier.weight, atol=1e-3)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights(first).items()}
+    for number, place in enumerate((f"weights/{first.folder.name}.safetensors",
+                                    f"runs/{first.folder.name}/weights.safetensors")):  # the second as it is exported
+        shipped = tmp_path / f"results-{number}" / "reduced" / place
+        shipped.parent.mkdir(parents=True)
+        save_file(half, shipped)
+        monkeypatch.setattr(store, "RESULTS", tmp_path / f"results-{number}")
+        again = prepare(second.config, stripes, tmp_path / "elsewhere").network()
+        assert torch.allclose(again.classifier.weight, begun.classifier.weight, atol=1e-3)
     with pytest.raises(FileNotFoundError, match="no weights of a run 'nobody'"):
         run_it(method="ce", start="nobody")

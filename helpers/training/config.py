@@ -62,7 +62,7 @@ class TrainConfig:
         bf16 where this machine computes it natively, else float32, unless the run is there in the other (`prepare`)
     batch_norm_parts : 1: BatchNorm normalises by the whole batch, also where several processes share it; n: each of n
         processes by its own part, which only n processes can do
-    start : name of a run whose weights are the initial ones, of the store or with weights in ``results/*/weights/``
+    start : name of a run whose weights are the initial ones, of the store or with weights in ``results/``
     """
 
     data: str

@@ -211,7 +211,7 @@ def exported(name):
 def weights_of(name, store=None):
     """The file of weights of a run in a store, or of one that comes with the study; else a FileNotFoundError."""
     files = [Path(store or default_store()) / name / "weights.safetensors",
-             *RESULTS.glob(f"*/weights/{name}.safetensors")]
+             *RESULTS.glob(f"*/weights/{name}.safetensors"), *RESULTS.glob(f"*/runs/{name}/weights.safetensors")]
     if not (found := [file for file in files if file.is_file()]):
         raise FileNotFoundError(f"there are no weights of a run {name!r}: train it, or see results/*/weights")
     return found[0]
