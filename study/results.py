@@ -31,7 +31,7 @@ PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "
             "long")  # from small to large
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]
-DPI = 150  # shown at 100
+DPI = 200  # shown at 100
 SAVED = {"dpi": DPI, "bbox_inches": "tight", "pad_inches": 0.06}
 LONG = 60  # letters of a changed parameter that a title shows as it is
 LARGE = 5000  # rows above which a frame is compressed

@@ -1,5 +1,7 @@
 """The notebooks as they are committed, and all of them executed once at smoke scale."""
 import ast
+import importlib
+import inspect
 import json
 import os
 import re
@@ -138,6 +140,26 @@ def test_a_notebook_leads_on(path):
     assert f"({after.name})" in text[-1]
     for target in re.findall(r"\]\((?!https:)([^)]+)\)", "".join(text)):
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_source_of_what_a_cell_calls_is_linked(path):
+    text, names, called = "".join(cell.source for cell in cells(path, "markdown")), {}, {}
+    trees = [ast.parse(cell.source) for cell in cells(path)]
+    for node in (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)):
+        if node.module.split(".")[0] in ("helpers", "study"):
+            scope = importlib.import_module(node.module)  # a module in it is there once it was imported
+            names |= {one.asname or one.name: getattr(scope, one.name, None) for one in node.names}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Attribute) and inspect.ismodule(names.get(getattr(node.value, "id", None))):
+            called[node.attr] = getattr(names[node.value.id], node.attr, None)
+        elif isinstance(node, ast.Name):
+            called[node.id] = names.get(node.id)
+    files = {inspect.getsourcefile(one): name for name, one in called.items()
+             if (inspect.isfunction(one) or inspect.isclass(one)) and name not in ("readable", "to_float", "title")}
+    missing = {name for file, name in files.items()
+               if "plotting" not in file and f"(../{Path(file).relative_to(ROOT).as_posix()})" not in text}
+    assert len(files) > 5 and not missing
 
 
 def solutions(path):

@@ -254,15 +254,17 @@ OVERFLOWING = """() => {
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The report of the committed results of quick, or of a small profile beside it."""
-    folder = tmp_path_factory.mktemp("site") / "quick"
-    shutil.copytree(REPO / "results" / "quick", folder, ignore=shutil.ignore_patterns("runs", "*.pdf", "tables"))
+def committed(tmp_path_factory):
+    """The report of what is committed: the notebooks of reduced, and 07."""
+    folder = tmp_path_factory.mktemp("site") / "reduced"
+    left = shutil.ignore_patterns("runs", "weights", "*.pdf", "tables")
+    shutil.copytree(REPO / "results" / "reduced", folder, ignore=left)
+    shutil.copy(next((REPO / "results" / "quick" / "executed").glob("07_*.ipynb")), folder / "executed")
     return pages.build(folder, REPO).parent
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("which", ["site", "quick"])
+@pytest.mark.parametrize("which", ["site", "committed"])
 def test_pages_in_a_browser_without_network(browser, which, width, request):
     folder, said = request.getfixturevalue(which), []
     context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)

@@ -168,7 +168,7 @@ def test_the_main_claim_has_its_own_level_and_the_others_95_percent(table3):
 def test_the_worst_class_stands_beside_the_mean_under_the_models_own_attacker_and_the_worst(table3):
     table = table3.worst_classes
     assert list(table.p) == [0, 0, 1, 1, 2.5, 2.5, 10, 10] and set(table.images) == {300}
-    assert set(table.attack) == {"Wasserstein, trained p", "worst of all"} and set(table.paper_data) == {"cifar10"}
+    assert set(table.attack) == {"Wasserstein, trained p", "worst of all"} and set(table.data) == {"mnist5k"}
     own = table[table.attack != "worst of all"].set_index("p")
     for p, one in own.iterrows():
         recalls = [recall_score(LABELS, known(0.3 + 0.01 * p, seed).predictions, average=None) for seed in (0, 1)]
@@ -176,6 +176,18 @@ def test_the_worst_class_stands_beside_the_mean_under_the_models_own_attacker_an
         assert set(one["AE of"].split(", ")) == {CLASSES[recall.argmin()] for recall in recalls}
     worst = table[table.attack == "worst of all"]["AE, worst class"].map(lambda one: one.value)
     assert (worst.to_numpy() >= [one.value for one in own["AE, worst class"]]).all()
+
+
+@pytest.mark.parametrize("name", ["05", "06"])
+def test_a_mirrored_interval_ends_within_what_an_error_can_be(name):
+    notebook, labels = functions(name, eps=4), np.arange(1000) % 10
+    few = np.where(np.arange(1000) < 6, (labels + 1) % 10, labels)  # 1 % of six classes, 3 in resamples
+    for answers in (few, (few + 1) % 10):
+        seeds = [Evaluation(labels, answers, 10)]
+        mirrored, found = bootstrap(notebook.worst, seeds, method="basic"), notebook.worst_class(seeds)
+        assert mirrored.low < 0 or mirrored.high > 100 or answers is not few
+        assert (found.value, found.low, found.high) == (mirrored.value, max(mirrored.low, 0), min(mirrored.high, 100))
+    assert str(notebook.worst_class([])) == "–"
 
 
 def test_the_first_and_the_last_model_over_p_are_audited(table3):

@@ -8,7 +8,7 @@ from helpers.training.launch import OutOfTime
 from helpers.training.loop import train
 from helpers.training.parts import register
 from helpers.training.plan import expand
-from helpers.training.store import Run, default_store, load_model
+from helpers.training.store import Run, default_store, load_model, weights_of
 
 __all__ = ["OutOfTime", "Run", "TrainConfig", "configure", "default_store", "expand", "load_model", "register",
-           "train"]
+           "train", "weights_of"]
