@@ -1,6 +1,7 @@
 """The report reads offline: its pages, their links, formulas and alt texts, and how they look in a real browser."""
 
 import base64
+import csv
 import json
 import re
 import shutil
@@ -206,7 +207,21 @@ def test_the_ten_claims_are_decided_by_known_statistics():
 def test_tables_of_the_readmes_are_up_to_date(name, holds):
     text = (REPO / name).read_text(encoding="utf-8")
     assert re.findall(r"<!-- (\w+) -->\n\|", text) == holds
-    assert board.fill(text, board.read(REPO / "results" / "reduced" / "claims.csv")) == text, README_STALE
+    claims = board.read(*(REPO / "results" / name / "claims.csv" for name in board.PROFILES))
+    assert board.fill(text, claims) == text, README_STALE
+
+
+def test_the_last_profile_that_measured_a_claim_decides_it(tmp_path):
+    files = [tmp_path / "narrow.csv", tmp_path / "wide.csv", tmp_path / "none.csv"]
+    for file, verdicts in zip(files, (("holds", "holds"), ("fails", "not measurable"))):
+        rows = [claim("less-confident", verdicts[0], file.stem), claim("less-clustered", verdicts[1], file.stem)]
+        with file.open("w", newline="") as opened:
+            writer = csv.DictWriter(opened, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    found = {row["number"]: row["decided"] for row in board.board(board.read(*files))}
+    assert (found[7]["value"], found[7]["verdict"]) == ("wide", "fails")
+    assert (found[6]["value"], found[6]["verdict"]) == ("narrow", "holds")
 
 
 def test_tables_are_filled_in_where_their_marks_stand():

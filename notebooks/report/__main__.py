@@ -1,7 +1,7 @@
 """``python -m report [--profile NAME] [--results DIR]``: the report of results that are there already.
 
 ``--run`` as the first option runs the notebooks before, as ./run_all.sh does. ``--readme`` alone writes the tables of
-README.md and results/README.md, from the committed results of `reduced` and what is known of the paper.
+README.md and results/README.md, from the committed results of `board.PROFILES` and what is known of the paper.
 """
 import sys
 
@@ -18,14 +18,13 @@ def main(argv):
     from report import board, pages  # with nbconvert and pandas, which the notebooks need not wait for
 
     if argv == ["--readme"]:
-        claims = board.read(cli.REPO / "results" / "reduced" / "claims.csv")
+        claims = board.read(*(cli.REPO / f"results/{name}/claims.csv" for name in board.PROFILES))
         for path in (cli.REPO / "README.md", cli.REPO / "results" / "README.md"):
             path.write_text(board.fill(path.read_text(encoding="utf-8"), claims), encoding="utf-8")
         return 0
     try:
         options = cli.parse([word for word in argv if word != "--run"])
-        profile = profiles.read(options.profile)
-        results = options.results / profile["name"]
+        results = options.results / (profile := profiles.read(options.profile))["name"]
         if not (results / "executed").is_dir():
             raise FileNotFoundError(f"{results} has no executed notebooks: ./run_all.sh writes them.")
         report = pages.build(results, cli.REPO, profile["description"])

@@ -6,12 +6,14 @@ import re
 from helpers.intervals import Interval
 from study import claims, paper
 
+PROFILES = ("reduced", "reduced-wide")  # of the READMEs; where both measured a claim, the wider networks decide
 WEAKEST_FIRST = ("fails", "inconclusive", "holds", "not measurable")
 
 
-def read(path):
-    """Return the rows of claims.csv or paper_vs_ours.csv as dictionaries of texts, [] where there is no such file."""
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+def read(*paths):
+    """Return the rows of claims.csv or paper_vs_ours.csv as dictionaries of texts, of those files that are there."""
+    return [row for path in paths if path.is_file()
+            for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
 
 
 def number(row):
@@ -28,20 +30,19 @@ def numeral(text):
 
 
 def board(table):
-    """Return what became of the ten main claims, from the rows of claims.csv.
+    """Yield what became of the ten main claims, from the rows of claims.csv; of a claim's rows the last measured one.
 
     A claim that needs several statistics is as strong as the weakest of those that could be measured.  Each is a
     dictionary: number, claim, verdict, decided (the row that decided), parts (all its rows, and what would decide it).
     """
-    rows, found = {row["id"]: row for row in table}, []
+    rows = {row["id"]: row for row in sorted(table, key=lambda row: row["verdict"] != "not measurable")}
     missing = {"statistic": "", "value": "", "low": "", "high": "", "holds_if": "", "verdict": "not measurable",
                "note": "not part of this run", "notebook": ""}
     for main in paper.values()["main_claims"]:
         parts = [rows.get(id, missing | {"id": id}) for id in main["decided_by"]]
         parts = [part | {"wanting": claims.wanting(part)} for part in parts]
         decided = min(parts, key=lambda part: WEAKEST_FIRST.index(part["verdict"]))
-        found.append(main | {"verdict": decided["verdict"], "decided": decided, "parts": parts})
-    return found
+        yield main | {"verdict": decided["verdict"], "decided": decided, "parts": parts}
 
 
 def tables(table):

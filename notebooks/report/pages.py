@@ -57,7 +57,7 @@ def build(results, repo, description=""):
     claims, metrics = board.read(results / "claims.csv"), sorted((results / "metrics").glob("*.json"))
     for row in (compared := board.read(results / "paper_vs_ours.csv")):
         row["beside"] = "nothing" if not row["ours"] else "others" if "not comparable" in row["note"] else "ours"
-    main, exporter = board.board(claims), Exporter()
+    main, exporter = [*board.board(claims)], Exporter()
     templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True,
                             lstrip_blocks=True)
     templates.filters["numeral"] = board.numeral
