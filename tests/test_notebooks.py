@@ -162,6 +162,40 @@ def test_the_source_of_what_a_cell_calls_is_linked(path):
     assert len(files) > 5 and not missing
 
 
+COLAB = """
+import builtins, sys, types
+from IPython.core.interactiveshell import InteractiveShell
+
+def run_line_magic(shell, name, line, *more, **other):
+    print(name, line)
+    return sys.path.insert(0, "..") if name == "pip" else real(shell, name, line, *more, **other)  # as -e .. does
+
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+builtins.input, (address, cell) = lambda _: address, sys.argv[1:]
+real, InteractiveShell.run_line_magic = InteractiveShell.run_line_magic, run_line_magic
+InteractiveShell.instance().run_cell(cell).raise_error()
+import helpers
+print(helpers.__file__)
+"""
+
+
+@pytest.mark.parametrize("path", [NOTEBOOKS[0], NOTEBOOKS[6]], ids=lambda path: path.stem)
+def test_on_colab_the_study_is_fetched_and_no_pin_is_installed(path, tmp_path):
+    for file in ("there/helpers/__init__.py", "there/notebooks/01.ipynb"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    git = ["git", "-C", str(tmp_path / "there"), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    cell = next(cell.source for cell in cells(path) if "google.colab" in cell.source)
+    command = [sys.executable, "-P", "-c", COLAB, f"file://{tmp_path}/there", cell]
+    out = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": ""}).stdout.splitlines()
+    assert Path(out[-1]).resolve() == tmp_path / "wpgd/helpers/__init__.py"
+    pip = next(line for line in out if line.startswith("pip "))
+    assert "--no-deps -e .." in pip and "==" not in pip and "requirements" not in pip and "torch " not in pip
+
+
 def solutions(path):
     """The code in the folded solutions of a notebook's exercises."""
     folded = "".join(cell.source for cell in cells(path, "markdown") if "<summary>Solution" in cell.source)
