@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_a_notebook_is_short_and_one_idea_a_cell(path):
     words = [len(other.sub("", cell.source).split()) for cell in cells(path, "markdown")]
     assert max(words) <= 80 and sum(words) / len(words) <= 45
     for cell in cells(path, "markdown"):  # nor is a cell a wall of text with its table or its folded solution
-        every = re.sub(r"\]\([^)]*\)", "]", cell.source).split()
+        every = re.sub(r"\]\([^)]*\)", "]", re.sub(r"# quick-float32: .*", "", cell.source)).split()
         assert sum(any(map(str.isalnum, word)) for word in every) <= 80, cell.id
 
 
@@ -222,6 +223,16 @@ def as_cell(code):
     if expected.startswith("# ") and not expected.startswith("# quick-float32: "):
         code += f"\nassert ({ast.get_source_segment(code, last)}) == {expected[2:]}"
     return nbformat.v4.new_code_cell(code)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_solution_gives_was_measured(path):
+    tool = runpy.run_path(str(ROOT / "tools" / "solutions.py"))
+    told = re.findall(r"^ *(# quick-float32: .*)$", "\n".join(cell.source for cell in cells(path, "markdown")), re.M)
+    measured = pandas.read_csv(ROOT / "results" / "solutions.csv").query("notebook == @path.stem")
+    asked = [number for number, *_ in tool["readings"](nbformat.read(path, as_version=4))]
+    assert asked == measured.exercise.tolist() and told == measured.told.tolist()
+    assert not measured.commit.str.contains("changes|unknown").any()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
