@@ -20,7 +20,6 @@ import pandas as pd
 import papermill
 
 from helpers.provenance import provenance
-from runner import cli, profiles
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = "quick-float32"
@@ -48,16 +47,15 @@ def as_cell(code):
     return nbformat.v4.new_code_cell(f"{head}\nprint('told:', {told})")
 
 
-def execute(book, stem, codes, change, options):
-    """What each of the `codes` gives at the end of a notebook, after a `change` of its parameters."""
+def execute(book, codes, change, options):
+    """What each of the `codes` gives at the end of a notebook, after a `change` below its parameters, as a reader makes it."""
     book = nbformat.from_dict(book)
-    if change:
-        place = next(k for k, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ()))
-        book.cells.insert(place + 1, nbformat.v4.new_code_cell(change))
+    place = next(k for k, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ()))
+    float32 = 'recipe["precision"] = "float32"\n' if "recipe" in book.cells[place].source else ""  # all that differs
+    book.cells.insert(place + 1, nbformat.v4.new_code_cell(float32 + (change or "")))
     book.cells += map(as_cell, codes)
     with tempfile.TemporaryDirectory() as folder:
-        words = ["--profile", PROFILE, "--results", folder]
-        given = profiles.load(cli.parse(words))[2][stem] | {"store": options.store}
+        given = {"profile": PROFILE, "results": folder, "store": options.store}
         nbformat.write(book, Path(folder) / "in.ipynb")
         done = papermill.execute_notebook(f"{folder}/in.ipynb", f"{folder}/out.ipynb", given, progress_bar=False,
                                           cwd=ROOT / "notebooks")
@@ -69,9 +67,9 @@ def measure(path, options):
     """The rows of a notebook in results/solutions.csv: exercise, what its solution gives, and before its change."""
     book, began = nbformat.read(path, as_version=4), time.perf_counter()
     asked = list(readings(book))
-    before = execute(book, path.stem, [code for _, code, _ in asked], None, options) if asked else []
+    before = execute(book, [code for _, code, _ in asked], None, options) if asked else []
     for (number, code, change), usual in zip(asked, before):
-        found = execute(book, path.stem, [code], change, options)[0] if change else usual
+        found = execute(book, [code], change, options)[0] if change else usual
         text = MARK + found + (f", before: {usual}" if change else "")
         print(path.stem, number, text, flush=True)
         made = provenance()
