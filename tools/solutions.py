@@ -48,11 +48,12 @@ def as_cell(code):
 
 
 def execute(book, codes, change, options):
-    """What each of the `codes` gives at the end of a notebook, after a `change` below its parameters, as a reader makes it."""
+    """What each of the `codes` gives at the end of a notebook, after a `change` below its parameters."""
     book = nbformat.from_dict(book)
     place = next(k for k, cell in enumerate(book.cells) if "parameters" in cell.metadata.get("tags", ()))
-    float32 = 'recipe["precision"] = "float32"\n' if "recipe" in book.cells[place].source else ""  # all that differs
-    book.cells.insert(place + 1, nbformat.v4.new_code_cell(float32 + (change or "")))
+    book.cells.insert(place + 1, nbformat.v4.new_code_cell(change or ""))
+    for cell in book.cells:  # all that quick-float32 changes
+        cell.source = cell.source.replace('"precision": "auto"', '"precision": "float32"')
     book.cells += map(as_cell, codes)
     with tempfile.TemporaryDirectory() as folder:
         given = {"profile": PROFILE, "results": folder, "store": options.store}
