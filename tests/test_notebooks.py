@@ -164,12 +164,12 @@ def test_the_source_of_what_a_cell_calls_is_linked(path):
 
 
 COLAB = """
-import builtins, sys, types
+import builtins, site, sys, types
 from IPython.core.interactiveshell import InteractiveShell
 
 def run_line_magic(shell, name, line, *more, **other):
     print(name, line)
-    return sys.path.insert(0, "..") if name == "pip" else real(shell, name, line, *more, **other)  # as -e .. does
+    return site.addsitedir("..") if name == "pip" else real(shell, name, line, *more, **other)  # as -e .. does
 
 sys.modules["google.colab"] = types.ModuleType("google.colab")
 builtins.input, (address, cell) = lambda _: address, sys.argv[1:]
