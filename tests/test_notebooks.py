@@ -9,7 +9,6 @@ import runpy
 import shutil
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import nbformat
@@ -26,7 +25,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
 FIGURES = [f"fig{number:02d}" for number in range(1, 14)]
 TABLES = ["table1", "table2", "table3", "table3_autoattack"]
-BELOW = "# in a cell below the parameters\n"  # how a solution begins that changes them
+TOOL = runpy.run_path(str(ROOT / "tools" / "solutions.py"))
+BELOW = TOOL["BELOW"]  # how a solution begins that changes the parameters
 
 
 def cells(path, kind="code", tag=None):
@@ -200,7 +200,7 @@ def test_on_colab_the_study_is_fetched_and_no_pin_is_installed(path, tmp_path):
 def solutions(path):
     """The code in the folded solutions of a notebook's exercises."""
     folded = "".join(cell.source for cell in cells(path, "markdown") if "<summary>Solution" in cell.source)
-    return [textwrap.dedent(code) for code in re.findall(r"^[^\n]*```python\n(.+?)^ *```", folded, re.M | re.S)]
+    return TOOL["codes_in"](folded)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -227,10 +227,9 @@ def as_cell(code):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_a_solution_gives_was_measured(path):
-    tool = runpy.run_path(str(ROOT / "tools" / "solutions.py"))
     told = re.findall(r"^ *(# quick-float32: .*)$", "\n".join(cell.source for cell in cells(path, "markdown")), re.M)
     measured = pandas.read_csv(ROOT / "results" / "solutions.csv").query("notebook == @path.stem")
-    asked = [number for number, *_ in tool["readings"](nbformat.read(path, as_version=4))]
+    asked = [number for number, *_ in TOOL["readings"](nbformat.read(path, as_version=4))]
     assert asked == measured.exercise.tolist() and told == measured.told.tolist()
     assert not measured.commit.str.contains("changes|unknown").any()
 

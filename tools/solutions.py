@@ -3,7 +3,7 @@
     PYTHONPATH=.:notebooks python tools/solutions.py [--store DIR] [02_accuracy_gap ...]
 
 A solution that changes parameters is executed in a notebook of its own, and what it is to be read from once more in the
-notebook as it is ("before").  The profile is quick-float32: it differs little between machines.  About an hour on two
+notebook as it is ("before").  The profile is quick-float32, which every processor can compute.  About an hour on two
 cores where nothing is trained yet.
 """
 import argparse
@@ -27,13 +27,17 @@ BELOW = "# in a cell below the parameters\n"  # how a solution begins that chang
 MARK = f"# {PROFILE}: "
 
 
+def codes_in(text):
+    """The code of the solutions in a folded text, block by block."""
+    return [textwrap.dedent(code) for code in re.findall(r"^[^\n]*```python\n(.+?)^ *```", text, re.M | re.S)]
+
+
 def readings(book):
     """What solutions are to be read from: (exercise, code, the change of parameters before it or None), in order."""
     for cell in book.cells:
         if cell.cell_type == "markdown" and "<summary>Solution" in cell.source:
             for number, body in re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |^</details>)", cell.source, re.M | re.S):
-                blocks = re.findall(r"^[^\n]*```python\n(.+?)^ *```", body, re.M | re.S)
-                codes = [textwrap.dedent(block) for block in blocks]
+                codes = codes_in(body)
                 change = codes.pop(0) if codes and codes[0].startswith(BELOW) else None
                 if codes and not re.search(rf"^# (?!{PROFILE})", codes[-1], re.M):  # else the tests know what it gives
                     yield int(number), re.sub(rf"^{MARK}.*\n", "", codes[-1], flags=re.M), change
