@@ -34,7 +34,8 @@ def main(words=None):
     folder.mkdir(parents=True, exist_ok=True)
     rounds = options.rounds or ROUNDS[options.scale]
     for name in [name for name in NAMES if name in options.names or not options.names]:
-        _run(name, folder, options.scale, rounds, **({"only": options.network} if name == "attack" else {}))
+        alone = {"only": options.network} if name in ("attack", "limit") else {}
+        _run(name, folder, options.scale, rounds, **alone)
     _finish(folder)
     return 0
 
@@ -45,7 +46,7 @@ def _parse(words):
     parser.add_argument("--out", type=Path, help="folder to write into, default results/benchmarks/<machine kind>")
     parser.add_argument("--rounds", type=count, help="rounds of each case, default 7 (smoke: 2)")
     parser.add_argument("--scale", choices=("full", "smoke"), default="full", help="smoke: tiny, only to see it work")
-    parser.add_argument("--network", help="of `attack`: this network alone, by PGD-8, beside torchattacks; a minute")
+    parser.add_argument("--network", help="attack and limit: this network alone, PGD-8 beside torchattacks; a minute")
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
     return parser.parse_args(words)
 

@@ -48,11 +48,11 @@ def build(device, attacker, settings, network, channels, side, images, steps, dt
 def rows(scale, rounds, device, only=None):
     """Yield lists of rows: the throughput of every contender on a network, in images/s, and last `agreement`.
 
-    With `only` one network there is no time for more than PGD-8 in everybody's default form.
+    With `only` one network there is no time for more than PGD-8, beside torchattacks.
     """
     field, cases = _field(scale, device), CASES["smoke" if scale == "smoke" else device]
     if only:
-        field = [entry for entry in field if entry[0] in ("ours", "ours, bf16", "torchattacks")]
+        field = [one for one in field if one[0] in ("ours", "ours, bf16", "ours, bf16, compiled", "torchattacks")]
         channels, side, batches = cases[only]
         cases = {only: (channels, side, dict(list(batches.items())[:1]))}
     with Workers([entry[0] for entry in field], device) as workers:

@@ -79,8 +79,11 @@ def _precision(device):
     return torch.bfloat16 if device == "cuda" else torch.float32
 
 
-def rows(scale, rounds, device):
-    """Yield one list of rows, FLOP/s; the ratio is the share of the best product or convolution of this run."""
+def rows(scale, rounds, device, only=None):
+    """Yield one list of rows, FLOP/s; the ratio is the share of the best product or convolution of this run.
+
+    With `only` one network there is no training step of another.
+    """
     where = "smoke" if scale == "smoke" else device
     contenders = [Contender(f"product {side}", product, {"side": side}, "limit") for side in PRODUCTS[where]]
     contenders += [Contender(f"convolution {channels}", convolution,
@@ -91,7 +94,7 @@ def rows(scale, rounds, device):
     contenders += [Contender(f"training step {network}", step,
                              {"network": network, "images": batch, "batch_size": batch, "side": side,
                               "steps": steps, **fast})
-                   for network, batch, side in NETWORKS[where]]
+                   for network, batch, side in NETWORKS[where] if only in (None, network)]
     with Workers([contender.name for contender in contenders], device) as workers:
         timings = measure(workers, contenders, rounds, BUDGET)
     setting = f"PGD-{steps} step, {_precision(device)}".replace("torch.", "")
