@@ -19,7 +19,7 @@ def draw(tables, facts, folder):
 
     Parameters
     ----------
-    tables : dict, name of a benchmark -> list of rows (see `benchmarks.report.read_csv`); an empty one leaves a note
+    tables : dict, name of a benchmark -> list of rows (see `benchmarks.report.read_csv`); an empty one has no panel
     facts : dict, of machine.json
     folder : Path
     """
@@ -31,27 +31,28 @@ def draw(tables, facts, folder):
 
 
 def _draw(plt, tables, facts, folder):
+    rows = {**tables, "loss": [*tables["loss"], *tables["wpgd"]]}
+    empty = {name for name in tables if not any(_drawable(row) for row in rows[name])}
     # Each line of panels, with its height in inches; every panel lays itself out.
-    lines = ((("attack", _attack),), (("training", _training), ("accuracy", _accuracy)),
-             (("loss", _loss), ("transport", _transport)), (("limit", _limit),),
-             (("scaling", _seconds), ("scaling", _memory)))
     attacked = len({row["setting"] for row in _timed(tables["attack"])})
-    heights = [1.5 + 0.3 * max(attacked, 3), 2.5, 2.8, 1 + 0.2 * max(len(_timed(tables["limit"])), 5), 2.8]
-    fig = plt.figure(figsize=(style.WIDTH, sum(heights)), layout="constrained")
+    lines = ((1.5 + 0.3 * max(attacked, 3), ("attack", _attack)),
+             (2.5, ("training", _training), ("accuracy", _accuracy)), (2.8, ("loss", _loss), ("transport", _transport)),
+             (1 + 0.2 * max(len(_timed(tables["limit"])), 5), ("limit", _limit)),
+             (2.8, ("scaling", _seconds), ("scaling", _memory)))
+    missing = list(dict.fromkeys(name for _, *panels in lines for name, _ in panels if name in empty))
+    lines = [(height, [panel for panel in panels if panel[0] not in empty]) for height, *panels in lines]
+    lines = [line for line in lines if line[1]]
+    fig = plt.figure(figsize=(style.WIDTH, 0.5 + sum(height for height, _ in lines)), layout="constrained")
     fig.get_layout_engine().set(w_pad=0.06, h_pad=0.08)
     fig.suptitle(_title(facts), x=0.01, ha="left", fontweight="bold")
-    for part, line in zip(fig.subfigures(len(lines), 1, height_ratios=heights), lines):
-        for place, (name, panel) in zip(part.subfigures(1, len(line), squeeze=False)[0], line):
+    if missing:
+        fig.supxlabel(f"not measured here: {', '.join(missing)}", x=0.01, ha="left", color="dimgrey", fontsize="small")
+    parts = fig.subfigures(len(lines), 1, height_ratios=[height for height, _ in lines], squeeze=False) if lines else ()
+    for (part,), (_, panels) in zip(parts, lines):
+        for place, (name, panel) in zip(part.subfigures(1, len(panels), squeeze=False)[0], panels):
             ax = place.subplots()
             ax.spines[["top", "right"]].set_visible(False)
-            rows = [*tables[name], *(tables["wpgd"] if name == "loss" else [])]
-            if any(_drawable(row) for row in rows):
-                panel(ax, rows)
-            else:
-                ax.set_title(name, loc="left")
-                ax.set(xticks=[], yticks=[])
-                ax.text(0.5, 0.5, f"not measured yet:\npython -m benchmarks {name}", ha="center", va="center",
-                        transform=ax.transAxes, color="dimgrey")
+            panel(ax, rows[name])
     for ending, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         fig.savefig(folder / f"benchmarks.{ending}", dpi=200, metadata=metadata)
     plt.close(fig)
@@ -167,16 +168,16 @@ def _transport(ax, rows):
 def _limit(ax, rows):
     ax.set_title("FLOP/s, and share of the best product or convolution", loc="left")
     rows = _timed(rows)
-    places = range(len(rows))
-    ax.barh(places, [row["throughput"] / 1e9 for row in rows],
+    places, unit = range(len(rows)), 1e12 if max(row["throughput"] for row in rows) > 1e13 else 1e9
+    ax.barh(places, [row["throughput"] / unit for row in rows],
             color=[GREY if row["role"] == "limit" else style.COLORS["PGD"] for row in rows], height=0.7)
     for place, row in zip(places, rows):
-        ax.annotate(f"{row['ratio']:.0%}", (row["throughput"] / 1e9, place), (3, 0), textcoords="offset points",
+        ax.annotate(f"{row['ratio']:.0%}", (row["throughput"] / unit, place), (3, 0), textcoords="offset points",
                     va="center", fontsize=style.SMALL)
     ax.set_yticks(places, [row["contender"] for row in rows])
     ax.invert_yaxis()
     ax.margins(x=0.12)
-    ax.set_xlabel("GFLOP/s")
+    ax.set_xlabel("GFLOP/s" if unit == 1e9 else "TFLOP/s")
 
 
 def _accuracy(ax, rows):

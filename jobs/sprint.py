@@ -6,6 +6,7 @@ Runs that are in ``results/*/runs`` already are left out, so that every call add
 import dataclasses
 import hashlib
 import itertools
+import re
 import shutil
 import tarfile
 import time
@@ -24,8 +25,8 @@ from jobs.export import export_run
 
 EPOCHS = range(8, 13)
 STEPS = 20  # that are timed
-# Beside training: validation, evaluation and files; until the first run tells.
-OVERHEAD = 1.25
+# Beside training: validation, evaluation and files, as a share of it; until the first run tells.
+OVERHEAD = 0.25
 
 
 def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files=8, megabytes=15):
@@ -36,7 +37,7 @@ def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files
     entries, settings : of `plan.read_plan`
     minutes : float, that all of it may take
     out : Path, where it is brought: ``runs.tar`` with all small files, ``<run>/weights*.safetensors`` in float16 of as
-        many runs as fit, the first ones first
+        many runs as fit, the first ones first, with _ for = in their names
     files, megabytes : how many files may be brought, and how large each
 
     Returns
@@ -53,14 +54,15 @@ def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files
     known = _chosen(planned, store)
     length = known or max(EPOCHS, key=lambda one: (_fitting(seconds, one, end), one))
     print(f"{length} epochs{', as the runs that are there' if known else ''}", flush=True)
-    done, ratio = {}, OVERHEAD
+    done, slower, beside = {}, 1.0, None  # than predicted; seconds that a run takes beside training
     for entry, run, epoch in zip(entries, planned, seconds):
         config, folder = dataclasses.replace(entry.config, epochs=length), _folder(run, length, store)
         if exported(folder.name):
             continue
         predicted = 0 if finished(folder) else length * epoch
-        if time.monotonic() + ratio * predicted > end:
-            print(f"{config.label}: left out, it takes {ratio * predicted / 60:.1f} minutes", flush=True)
+        needed = predicted and slower * predicted + (OVERHEAD * predicted if beside is None else beside)
+        if time.monotonic() + needed > end:
+            print(f"{config.label}: left out, it takes {needed / 60:.1f} minutes", flush=True)
             continue
         started = time.monotonic()
         try:
@@ -72,7 +74,8 @@ def sprint(entries, settings, minutes, out, *, data_root=None, store=None, files
         export_run(run.folder, stage, "float16", megabytes * 2 ** 20)
         done[run.folder.name] = run
         if predicted:
-            ratio = max(ratio if len(done) > 1 else 1.0, (time.monotonic() - started) / predicted)
+            trained = run.metrics["seconds"]
+            slower, beside = max(slower, trained / predicted), max(beside or 0, time.monotonic() - started - trained)
         _bring(done, stage, Path(out), files)
     for run in done.values():  # what is left goes into all test images in place of a subset
         evaluate_planned(run, end - 10, **{**settings, "images": 0})
@@ -120,7 +123,7 @@ def _fitting(seconds, epochs, end):
     """How many of the runs fit, with so many epochs of so many seconds each."""
     left, count = end - time.monotonic(), 0
     for epoch in seconds:
-        needed = OVERHEAD * epochs * epoch
+        needed = (1 + OVERHEAD) * epochs * epoch
         if needed <= left:
             left, count = left - needed, count + 1
     return count
@@ -147,9 +150,10 @@ def _bring(runs, stage, out, files):
     for name in runs:
         weights = sorted((stage / name).glob("weights*"))
         kept += len(weights)
+        folder = out / re.sub(r"[^\w.-]", "_", name)  # "=" is refused by many a place that files are brought to
         for file in weights if kept <= files else ():
-            (out / name).mkdir(exist_ok=True)
-            shutil.copyfile(file, out / name / file.name)
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(file, folder / file.name)
     with tarfile.open(out / "runs.tar", "w") as archive:
         for file in sorted(stage.glob("*/*")):
             if not file.name.startswith("weights"):

@@ -27,8 +27,8 @@ from helpers.intervals import Interval
 from helpers.provenance import SOURCES, commit, provenance, source_digest
 from study import claims as verdicts
 
-PROFILES = ("smoke", "quick", "reduced-cifar10", "reduced-8-steps", "reduced", "reduced-wide", "sprint", "paper",
-            "long")  # from small to large
+PROFILES = ("smoke", "quick", "sprint", "reduced-cifar10", "reduced-8-steps", "reduced", "reduced-wide", "paper",
+            "long")  # from small to large; a sprint has few of the models
 COMPARED = ("quantity", "paper", "ours", "unit", "note")
 REPO_ROOT = Path(__file__).resolve().parents[1]
 DPI = 200  # shown at 100

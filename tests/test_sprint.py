@@ -1,12 +1,14 @@
 """A sprint at the size of a test: whole runs within the minutes, brought home in few files, added to by later calls."""
 import hashlib
 import tarfile
+import types
 
 import pytest
 
 from helpers import answers
 from helpers.training import load_model
 from helpers.training import store as runs
+from helpers.training.plan import read_plan
 from jobs import __main__ as command
 from jobs import export, sprint
 
@@ -47,7 +49,8 @@ def test_a_sprint_brings_whole_runs_home_in_few_files(call, tmp_path, capsys):
     assert len(names) == 2
     pgd = next(folder for folder in home.iterdir() if "PGD" in folder.name)
     assert "bf16" in [about["attack"]["precision"] for about, _ in answers.kept(pgd) if about["attack"]]
-    (pgd / "weights.safetensors").write_bytes(next((tmp_path / "out" / pgd.name).iterdir()).read_bytes())
+    brought = tmp_path / "out" / pgd.name.replace("=", "_")
+    (pgd / "weights.safetensors").write_bytes(next(brought.iterdir()).read_bytes())
     assert load_model(pgd)[1]["epochs"] == 3
     assert export.restore_runs(home.parent, tmp_path / "again") == [pgd.name]
     # What is at home is not trained again, and decides the epochs.
@@ -71,3 +74,28 @@ def test_parts_of_data_are_joined_and_compared(tmp_path):
     with pytest.raises(ValueError, match="a part is missing or damaged"):
         sprint.join_parts(tmp_path)
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_what_a_short_run_takes_beside_training_leaves_out_no_long_one(tmp_path, stripes, monkeypatch, capsys):
+    """CE trains for seconds and is evaluated as long as PGD: a factor of its times would be no one's."""
+    (tmp_path / "dash.yaml").write_text(PROFILE + "- {method: pgd, eps: 4}\n")
+    entries, settings = read_plan(tmp_path / "dash.yaml")
+    clock, begun = types.SimpleNamespace(now=0.0), []
+    clock.monotonic = lambda: clock.now
+
+    def train(config, **_):
+        begun.append(config.label)
+        seconds = {"ce": 3.0}.get(config.method, 100.0)
+        clock.now += seconds
+        return types.SimpleNamespace(folder=tmp_path / config.label, metrics={"seconds": seconds})
+
+    def evaluate(*_, **__):
+        clock.now += 20
+
+    for name, value in (("time", clock), ("train", train), ("evaluate_planned", evaluate),
+                        ("epoch_flop", lambda run: 3 if run.config.method == "ce" else 100),
+                        ("_pace", lambda run: (1 / 8, False)), ("export_run", lambda *_: None),
+                        ("_bring", lambda *_: None)):
+        monkeypatch.setattr(sprint, name, value)
+    sprint.sprint(entries, settings, 4.5, tmp_path / "out", data_root=stripes, store=tmp_path / "runs")
+    assert len(begun) == 3, capsys.readouterr().out

@@ -54,11 +54,15 @@ def attacked(p, seed=0):
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    """What the names of the notebook stand for after it was run, and the attacks that each run met."""
-    folder, asked, names = tmp_path_factory.mktemp("05"), [], {}
     models = [("ce", 1.0), ("pgd", 1.0), ("wpgd", 10.0), ("wpgd", 1.0), ("wpgd", 2.5)]
     rows = [row(*model, seed) for seed in (0, 1) for model in models] + [row("pgd", paper_network="W-28-10")] \
         + [row(*model, paper_data="tiny-imagenet-200") for model in models]      # the same runs as of cifar10
+    return executed(rows, tmp_path_factory.mktemp("05"))
+
+
+def executed(rows, folder):
+    """What the names of the notebook stand for after it was run, and the attacks that each run met."""
+    asked, names = [], {}
 
     def evaluate_run(run, attack=None, *, limit=None):
         assert limit == 500
@@ -71,7 +75,7 @@ def book(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "evaluate_run", evaluate_run)
         patch.setattr("study.parameters.train_models", lambda *_, **__: pd.DataFrame(rows))
-        patch.setattr(training, "train", lambda config, **_: rows[0]["run"])
+        patch.setattr(training, "train", lambda *_, **__: pytest.fail("the notebook trains by its first cells alone"))
         patch.setattr(costs, "from_spec", lambda spec, dataset: COST)
         patch.setattr(audit, "audit", lambda run, **how: {"model": run.config.p, "norm": "l2", **how,
                                                           "verdict": "trust"})
@@ -119,6 +123,17 @@ def test_table2_has_every_printed_cell_and_leaves_out_what_is_not_there(book):
 def test_every_run_is_attacked_in_its_own_norm_with_the_radius_of_the_figure(book):
     assert {(one["norm"], one["steps"], one["loss"]) for one in book.asked} == {("l2", 20, "cross_entropy")}
     assert {round(255 * one["eps"], 6) for one in book.asked} == {38, 51}
+
+
+def test_what_is_there_is_drawn_where_models_and_weights_are_missing(tmp_path):
+    rows = [row("ce"), row("pgd"), row("wpgd", 10.0)]
+    rows[0]["run"].model = None     # as after an export with answers alone
+    book = executed(rows, tmp_path)
+    assert set(read(book, "fig11").panel) == {"PGD", "WPGD p=10", "(WPGD p=10) − PGD"}
+    assert set(read(book, "fig10").p) == {0, 10} and not (book.folder / "figures" / "eq6_errors.csv").exists()
+    verdicts = pd.read_csv(book.folder / "claims.csv").set_index("id").verdict
+    assert verdicts["same-complexity"] == verdicts["p-preserves-accuracy"] == "not measurable"
+    assert verdicts["p-costs-robustness:most"] == "holds"
 
 
 def test_fig10_has_both_errors_over_p_and_no_printed_ones_beside_other_images(book):
