@@ -16,6 +16,7 @@ from unittest import mock
 import pytest
 from mini_checkout import PARAMETERS, of_first, write_notebook, write_profile
 
+from helpers.training import parts
 from runner import execute, live
 from runner.__main__ import command, main
 
@@ -116,6 +117,25 @@ def test_without_keep_going_the_rest_is_skipped(ran, tmp_path, capsys):
     told = capsys.readouterr().out
     assert code == 1 and re.search("03_dies .*  skipped\n", told) and "01_toy" not in told and "Claims" not in told
     assert [path.name for path in (tmp_path / "out" / "smoke" / "executed").iterdir()] == ["02_fails.ipynb"]
+
+
+def test_what_a_profile_imports_is_known_in_the_kernels_too(tmp_path, capsys):
+    repo, mine = tmp_path / "repo", tmp_path / "it's {mine}"
+    write_notebook(repo, "01_toy_boundaries", PARAMETERS, "from helpers.training import parts\n"
+                   "print([parts.find('network', name)(10, 1) for name in ('mine', 'other')])")
+    mine.mkdir()
+    for name in ("mine", "other"):
+        (mine / f"{name}.py").write_text("from helpers import training\n"
+                                         f"training.register('network', '{name}', lambda *sizes: '{name}')\n")
+    profile = mine / "own.yaml"
+    profile.write_text("imports: [mine.py, other.py]\nmodels: [{method: ce, notebooks: [1]}]\n"
+                       "recipe: {data: mnist5k, network: mine, epochs: 1, lr: 0.1, val_size: 9}\n")
+    with mock.patch.dict(os.environ), mock.patch.dict(parts.PARTS["network"]):
+        assert main(["--profile", str(profile)], repo) == 0, capsys.readouterr()
+        copy = json.loads((repo / "results" / "own" / "executed" / "01_toy_boundaries.ipynb").read_text())
+        assert "".join(copy["cells"][-1]["outputs"][0]["text"]) == "['mine', 'other']\n"
+        profile.write_text(profile.read_text().replace("other.py", "absent.py"))
+        assert main(["--profile", str(profile)], repo) == 2 and "absent.py" in capsys.readouterr().err
 
 
 DEAF = """

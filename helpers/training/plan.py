@@ -75,7 +75,7 @@ def read_plan(path):
     profile, runs = profiles.read(profiles.find(path)), {}
     try:
         for file in profile["imports"]:
-            _run(file)
+            import_file(file)
         for entry in expand(profile["models"], profile["recipe"]):
             runs.setdefault(json.dumps([entry.config.to_dict(), entry.autoattack]), entry)
         return list(runs.values()), profile["evaluate"]
@@ -84,8 +84,8 @@ def read_plan(path):
 
 
 @functools.cache
-def _run(file):
-    """Run a Python file, once a process."""
+def import_file(file):
+    """Run a Python file that a profile imports, once a process."""
     try:
         runpy.run_path(file)
     except FileNotFoundError:

@@ -45,14 +45,15 @@ papermill_engines.register("watched", _Watched)
 class Execution:
     """A notebook at work in a thread of `pool`, so that Ctrl-C is heard and the line stays live."""
 
-    def __init__(self, pool, title, source, copy, parameters, folder):
+    def __init__(self, pool, title, source, copy, parameters, folder, imports=()):
         self.title, self.source, self.copy, self.began = title, source, copy, time.monotonic()
         self.status = Path(folder) / f"{source.stem}.json"  # where training tells how far it is
         copy.unlink(missing_ok=True)
         # Papermill would take braces in a path for parameters.
         paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, copy)]
         kernel = ["--IPKernelApp.log_level=50",  # its remarks would cut through the line
-                  f"--IPKernelApp.exec_lines=import os; os.environ['WPGD_STATUS'] = {str(self.status)!r}; del os"]
+                  f"--IPKernelApp.exec_lines=import os; os.environ['WPGD_STATUS'] = {str(self.status)!r}; del os",
+                  *(f"--IPKernelApp.exec_lines=__import__('runpy').run_path({file!r})" for file in imports)]
         self.work = pool.submit(papermill.execute_notebook, *paths, parameters, engine_name="watched",
                                 kernel_name="python3", language="python", progress_bar=False, extra_arguments=kernel)
 
@@ -102,7 +103,8 @@ def run(options, results, parameters, repo):
                 while waiting and len(working) < options.jobs:
                     number, source = waiting.pop(0)
                     working.append(Execution(pool, f"[{number}/{len(options.notebooks)}] {source.stem}", source,
-                                             results / "executed" / source.name, parameters[source.stem], folder))
+                                             results / "executed" / source.name, parameters[source.stem], folder,
+                                             options.imports))
                 line.tell(*(one.position() for one in working))
                 wait([one.work for one in working], TICK, FIRST_COMPLETED)
                 for one in [one for one in working if one.work.done()]:

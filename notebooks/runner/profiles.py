@@ -14,22 +14,23 @@ ELSEWHERE = {**dict.fromkeys(("profile", "results", "data_root"), "the command l
 def load(options, repo=cli.REPO):
     """Read the profile that the `options` of `cli.parse` choose, and check it against all notebooks of a checkout.
 
-    Returns name, description and {notebook: {parameter: value}}.
+    Returns name, description and {notebook: {parameter: value}}; `options.imports` are the files to import.
     Raises ValueError or FileNotFoundError: one paragraph that names the offending entry and what was expected.
     """
     content = read(options.profile, repo / "notebooks" / "profiles")
     declared = {source.stem: _declared(source) for source in cli.sources(repo)}
     try:
         values = _values(content, declared)
+        options.imports = content["imports"]
         if content["models"] or content["recipe"]:
-            from helpers.training.plan import expand  # imports torch, which takes longer than all other checks together
+            from helpers.training.plan import expand, import_file  # with torch, longer than all other checks together
+            list(map(import_file, options.imports))
             expand(content["models"], content["recipe"])
     except ValueError as error:
         raise ValueError(f"profile {options.profile}: {error}") from None
     for notebook, given in values.items():
-        places = {"profile": content["name"], "results": str(options.results)}
-        places |= {} if options.data_root is None else {"data_root": str(options.data_root)}
-        given |= {name: place for name, place in places.items() if name in declared[notebook]}
+        places = {"profile": content["name"], "results": options.results, "data_root": options.data_root}
+        given |= {name: str(place) for name, place in places.items() if place and name in declared[notebook]}
     for source in options.notebooks:
         _check_chosen(source.stem, {**declared[source.stem], **values[source.stem]}, options.data_root)
     return content["name"], content["description"], values
