@@ -182,10 +182,11 @@ def test_the_worst_class_stands_beside_the_mean_under_the_models_own_attacker_an
 def test_a_mirrored_interval_ends_within_what_an_error_can_be(name):
     notebook, labels = functions(name, eps=4), np.arange(1000) % 10
     few = np.where(np.arange(1000) < 6, (labels + 1) % 10, labels)  # 1 % of six classes, 3 in resamples
-    seeds = [Evaluation(labels, few, 10)]
-    mirrored, found = bootstrap(notebook.worst, seeds, method="basic"), notebook.worst_class(seeds)
-    assert mirrored.low < 0 < mirrored.high
-    assert (found.value, found.low, found.high) == (mirrored.value, 0, mirrored.high)
+    for answers, below in ((few, True), ((few + 1) % 10, False)):  # a few wrong, all wrong
+        seeds = [Evaluation(labels, answers, 10)]
+        mirrored, found = bootstrap(notebook.worst, seeds, method="basic"), notebook.worst_class(seeds)
+        assert (mirrored.low < 0) == below
+        assert (found.value, found.low, found.high) == (mirrored.value, max(mirrored.low, 0), min(mirrored.high, 100))
     assert str(notebook.worst_class([])) == "–"
 
 

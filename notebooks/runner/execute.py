@@ -45,7 +45,7 @@ papermill_engines.register("watched", _Watched)
 class Execution:
     """A notebook at work in a thread of `pool`, so that Ctrl-C is heard and the line stays live."""
 
-    def __init__(self, pool, title, source, copy, parameters, folder, imports=()):
+    def __init__(self, pool, title, source, copy, parameters, folder, imports):
         self.title, self.source, self.copy, self.began = title, source, copy, time.monotonic()
         self.status = Path(folder) / f"{source.stem}.json"  # where training tells how far it is
         copy.unlink(missing_ok=True)
