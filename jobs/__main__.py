@@ -26,7 +26,7 @@ def main(words=None):
     parser.add_argument("--export", type=Path, metavar="DIR", help="evaluate finished runs, write their small files")
     parser.add_argument("--weights", choices=("float32", "float16"), help="export the weights as well")
     parser.add_argument("--local", type=int, metavar="N", choices=range(1, 65),
-                        help="train N runs at a time, each in a process, and on a GPU, of its own")
+                        help="train N runs at a time, each in a process of its own; several GPUs are dealt out")
     parser.add_argument("--slurm", metavar="SETTINGS",
                         help="submit a job a run: partition=gpu,time=60,gpus=1,parallel=8 (minutes a run)")
     parser.add_argument("--sprint", type=float, metavar="MINUTES",
@@ -54,6 +54,8 @@ def _do(options):
         return sprint(entries, settings, options.sprint, options.export or Path("sprint"),
                       data_root=options.data_root, store=options.store, files=options.files,
                       megabytes=options.megabytes)
+    if options.slurm and options.budget_minutes:
+        raise ValueError("--budget-minutes is for runs of this machine: --slurm time=60 gives each run an hour")
     if options.profile:
         return Jobs(options).all()
     if options.remove:
@@ -83,9 +85,11 @@ class Jobs(Work):
         if self.left and options.slurm:
             print("submitted:", *submit(_words(options), self.left, options.store.absolute(), options.slurm))
         elif self.left:
-            lost = work_here(_words(options), self.left, options.store.absolute(), options.local)
-            print(f"{len(self.left) - len(lost)} of {len(self.left)} runs trained", *lost, sep="\n")
+            lost, late = work_here(_words(options), self.left, options.store.absolute(), options.local, self.deadline)
+            print(f"{len(self.left) - len(lost + late)} of {len(self.left)} runs trained", *lost, sep="\n")
             failed = min(len(lost), 1)
+            if late and not failed:
+                raise OutOfTime(f"{len(late)} runs are not finished")
         return failed
 
     def state(self, entry, folder):
@@ -98,7 +102,8 @@ class Jobs(Work):
     def do(self, entry, folder):
         """Train, attack and export a run, or put it aside."""
         if self.options.local or self.options.slurm:
-            self.left += [] if self.busy[folder] and not self.busy[folder].startswith("failed") else [folder]
+            busy = self.busy[folder] and not self.busy[folder].startswith("failed")
+            self.left += [] if busy or folder in self.left else [folder]  # a job does all that is asked of a run
         elif not on_main(self._measure, super().do(entry, folder), entry):
             raise OutOfTime(f"{entry.config.label}: trained, but not yet attacked by all")
 

@@ -5,6 +5,7 @@ it is put into the queue again and resumes; submitit's files and the logs lie in
 """
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -16,6 +17,7 @@ from helpers.training.store import being_trained
 OPTIONS = {"time": "timeout_min", "gpus": "gpus_per_node", "cpus": "cpus_per_task", "mem": "mem_gb",
            "parallel": "slurm_array_parallelism"}
 LONG = 60 * 24 * 365  # minutes
+OUT_OF_TIME = 3  # the exit status of a job whose run is to be resumed
 
 
 class Job:
@@ -30,8 +32,9 @@ class Job:
         from jobs.__main__ import main
         if submitit.JobEnvironment().num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export()
-        if status := main(self.words):
+        if (status := main(self.words)) not in (0, OUT_OF_TIME):
             raise RuntimeError(f"it ended with status {status}")
+        return status
 
     def checkpoint(self):
         """What to do when it is started again: the same, which resumes."""
@@ -63,12 +66,13 @@ def submit(words, folders, store, settings):
     return [job.job_id for job in jobs]
 
 
-def work_here(words, folders, store, number):
+def work_here(words, folders, store, number, deadline=None):
     """Train runs on this machine, `number` at a time, each on a GPU of its own where there are several.
 
-    Returns the names of those that failed.
+    Returns the names of those that failed, and of those for which the time until `deadline`, of `time.monotonic()`, did
+    not suffice.
     """
-    free, failed, gpus = SimpleQueue(), [], torch.cuda.device_count()
+    free, failed, late, gpus = SimpleQueue(), [], [], torch.cuda.device_count()
     for place in range(number):
         executor = _executor(store, "local")
         gpu = {"gpus_per_node": 1, "visible_gpus": (place % gpus,)} if gpus else {}
@@ -78,16 +82,19 @@ def work_here(words, folders, store, number):
     def work(folder):
         executor = free.get()
         try:
-            job = executor.submit(Job([*words, "--run", folder.name]))
+            left = [] if deadline is None else [f"--budget-minutes={(deadline - time.monotonic()) / 60}"]
+            job = executor.submit(Job([*words, *left, "--run", folder.name]))
             write_atomic(folder / "job", job.job_id)
             if job.exception() is not None:  # waits
                 failed.append(folder.name)
+            elif job.result() == OUT_OF_TIME:
+                late.append(folder.name)
         finally:
             free.put(executor)
 
     with ThreadPoolExecutor(number) as pool:
         list(pool.map(work, folders))
-    return failed
+    return failed, late
 
 
 def states(folders):

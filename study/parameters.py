@@ -25,7 +25,7 @@ def resolve(notebook, *contents):
     return found
 
 
-def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True):
+def train_models(models, recipe, *, data_root=None, store=None, progress=True, train_missing=True, weights=False):
     """Train the models of a profile, or find them, or resume them: a row a run.
 
     Parameters
@@ -36,6 +36,7 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
     train_missing : bool
         False: nothing is trained.  Runs that are neither finished nor exported with their answers
         (``results/*/runs/``) have no row; of the exported ones `run.model` is None.
+    weights : bool, with train_missing False: every network itself is needed, and read from exported weights, too
 
     Returns
     -------
@@ -43,13 +44,18 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
         paper_data, paper_network, panel ("" where the profile gives none), data, network, method ("ce", "pgd",
         "wpgd"), p (NaN for CE, 0.0 for PGD), lam, cost (as the profile names it, for `costs.from_spec`), eps (in
         1/255; 0.0 for CE), seed, label ("CE", "PGD", "WPGD p=2.5"), run (a `Run`).
+
+    Raises
+    ------
+    FileNotFoundError
+        There are no `weights` of a run.
     """
     import pandas  # here, since the runner does not wait for it, nor for torch
     from tqdm import tqdm
 
     from helpers.training.loop import train
     from helpers.training.plan import TAGS, expand
-    from helpers.training.store import being_trained, exported, finished, prepare
+    from helpers.training.store import being_trained, exported, finished, prepare, weights_of
     entries, found, rows = expand(models, recipe), {}, []
     bar = tqdm(total=len(entries), desc="models", file=sys.stdout, ncols=110, leave=False,
                disable=progress or "WPGD_STATUS" in os.environ)  # the runner has a line of its own
@@ -62,8 +68,10 @@ def train_models(models, recipe, *, data_root=None, store=None, progress=True, t
                 continue
             if train_missing or finished(folder):
                 found[number] = train(entry.config, data_root=data_root, store=store, progress=progress)
-            elif folder := exported(folder.name):
-                found[number] = prepare(entry.config, data_root, folder.parent).read(weights=False)
+            elif home := exported(folder.name):
+                found[number] = prepare(entry.config, data_root, home.parent).read(weights=weights)
+            elif weights:
+                weights_of(folder.name, store)  # says that there are none
             bar.update(len(found) - bar.n)
     bar.close()
     for number, run in sorted(found.items()):

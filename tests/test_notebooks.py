@@ -249,7 +249,7 @@ def test_a_notebook_computes_in_view_with_the_public_face_of_helpers(path):
 def test_every_notebook_gets_models_that_exist_from_a_profile(profile):
     # What is wrong with a parameter is an error of the loading. These are for a part of the notebooks.
     some = {"reduced-cifar10": ["05", "06", "08"], "reduced-8-steps": ["06", "08"],
-            "reduced-wide": ["03", "05", "06", "08"],
+            "reduced-wide": ["02", "03", "04", "05", "06", "08"],
             "sprint": ["02", "04", "05", "06", "07", "08"]}.get(profile)
     for notebook, given in values(profile).items():
         if "models" in declared(ROOT / "notebooks" / f"{notebook}.ipynb"):

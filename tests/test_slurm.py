@@ -161,6 +161,17 @@ def test_a_plan_on_this_machine_trains_some_runs_at_a_time(tmp_path, capsys):
     assert len(find(tmp_path / "runs")) == 3
 
 
+def test_runs_at_a_time_share_the_minutes_that_are_given(tmp_path, capsys):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN.split("models:")[0] + "models: [{method: pgd, epochs: 100000}, {method: pgd, epochs: 100000, "
+                    "panel: again}, {method: ce, epochs: 1}]")
+    words, began = [str(plan), "--store", str(tmp_path / "runs"), "--local", "1"], time.monotonic()
+    assert main([*words, "--budget-minutes", "0.2"]) == 3 and time.monotonic() - began < 60
+    assert capsys.readouterr().out.splitlines()[-2:] == ["0 of 2 runs trained",
+                                                         "time is over: 2 runs are not finished; call again to resume"]
+    assert find(tmp_path / "runs") == [] and len(list((tmp_path / "runs").glob("*/checkpoint.pt"))) == 1
+
+
 def test_jobs_that_cannot_be_are_refused_in_a_sentence(tmp_path, capsys, monkeypatch):
     plan = tmp_path / "plan.yaml"
     plan.write_text(PLAN)
@@ -168,6 +179,8 @@ def test_jobs_that_cannot_be_are_refused_in_a_sentence(tmp_path, capsys, monkeyp
     assert main([*words, "--run", "absent"]) == 2 and "has no run absent" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main([*words, "--slurm", "time=5"]) == 2 and "Without Slurm, --local N" in capsys.readouterr().err
+    assert main([*words, "--slurm", "time=5", "--budget-minutes", "5"]) == 2
+    assert "--slurm time=60 gives each run an hour" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert main([*words, "--local", "2"]) == 2 and "jobs need submitit" in capsys.readouterr().err
 

@@ -118,7 +118,7 @@ class Run:
                 raise ValueError("it is not the config that gave this folder its name")
         if weights:
             self.model = self.network().to(device).eval()
-            with reading(folder / "weights.safetensors") as file:
+            with reading(weights_of(folder.name, folder.parent)) as file:
                 self.model.load_state_dict(load_file(file))
         with reading(folder / "history.csv") as file:
             self.rows = [{name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
