@@ -274,10 +274,10 @@ def test_runs_without_weights_answer_from_what_was_exported(exported, stripes, t
     where = {"data_root": stripes, "store": tmp_path / "empty", "progress": False, "train_missing": False}
     network = parameters.train_models(models[1:], recipe, **where, weights=True).run[0].model
     assert answers.weights_fingerprint(network) == answers.weights_fingerprint(training.load_model(wpgd)[0])
-    with pytest.raises(FileNotFoundError, match="no weights of a run 'stripes_.*_CE_"):
+    with pytest.raises(FileNotFoundError, match=r"no weights of a run 'stripes_.*_CE_"):
         parameters.train_models(models, recipe, **where, weights=True)
     (target / wpgd.name / "weights.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="no weights of a run 'stripes_.*_WPGD_"):
+    with pytest.raises(FileNotFoundError, match=r"no weights of a run 'stripes_.*_WPGD_"):
         parameters.train_models(models[1:], recipe, **where, weights=True)
     frame = parameters.train_models(models, recipe, **where)
     assert frame.method.tolist() == ["wpgd"] and not (tmp_path / "empty").exists()
