@@ -23,7 +23,7 @@ from jobs.runs import find
 PLAN = """
 recipe: {data: toy3, network: mlp-8, lr: 0.05, batch_size: 90, val_size: 90, val_steps: 1, steps: 1, eps: 20, norm: l2}
 models:
-- {method: pgd, epochs: 250, val_every: 50, seed: [0, 1]}
+- {method: pgd, epochs: 600, val_every: 50, seed: [0, 1]}  # seconds, in which jobs are listed and killed
 - {method: [ce, pgd], epochs: 2, seed: [2, 3, 4, 5, 6]}
 """
 CONF = """
