@@ -53,18 +53,20 @@ def planned_attacks(run, *, eps=(), steps=20, metric=None, powers=(), precision=
 
 
 def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
-    """Evaluate a run on test images, clean and by `planned_attacks`; returns whether all is done.
+    """Evaluate a run on test images, clean (all of them, too) and by `planned_attacks`; returns whether all is done.
 
     The notebooks find these evaluations if they ask for as many images, as a later call does.
 
     Parameters
     ----------
     deadline : of `time.monotonic()`; no evaluation starts of which it is foreseeable that it would end later
-    images : size of a class-stratified subset; 0: all
+    images : size of a class-stratified subset; 0: all test images
     autoattack : size of the subset for AutoAttack and, to compare, PGD on the cross entropy; 0: no such attack
     settings : of `planned_attacks`
     """
-    planned = [(attack, images) for attack in (None, *planned_attacks(run, **settings))]
+    # Clean images cost one pass: all are classified, for the notebooks that ask for all.
+    planned = list(dict.fromkeys([(None, images), (None, 0)])) + [
+        (attack, images) for attack in planned_attacks(run, **settings)]
     if autoattack:
         strong = _autoattack(run.config)
         plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm,

@@ -72,6 +72,8 @@ def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path)
     assert kept(run.folder) == [(24, "")], "clean images cost next to nothing"
     assert evaluate_planned(run, None, eps=[8.0], steps=2)
     assert kept(run.folder) == [(24, ""), (24, "cross_entropy")], "all test images"
+    evaluate_planned(run, None, images=12)
+    assert kept(run.folder)[0] == (12, ""), "and of a subset the clean images, too"
 
 
 def test_what_time_did_not_allow_is_exported_and_said(tmp_path, monkeypatch, capsys):
@@ -90,8 +92,8 @@ def test_the_notebooks_find_what_a_plan_evaluated(stripes, tmp_path, monkeypatch
     run = trained(stripes, tmp_path, method="pgd")
     evaluate_planned(run, images=12, eps=[8], steps=2)
     monkeypatch.setattr(evaluation, "evaluate", None)
-    for attack in (None, attacks.PGD(8 / 255, steps=2)):
-        assert len(evaluation.evaluate_run(run, attack, limit=12).labels) == 12
+    for attack, limit in ((None, 12), (attacks.PGD(8 / 255, steps=2), 12), (None, None)):
+        assert len(evaluation.evaluate_run(run, attack, limit=limit).labels) == (limit or 24)
 
 
 # --- AutoAttack -------------------------------------------------------------------------------------------------
@@ -115,7 +117,8 @@ def test_a_plan_audits_a_run_by_autoattack_and_knows_it_later(tmp_path, monkeypa
     assert main([*words, "--list"]) == 0
     assert capsys.readouterr().out.count("  done") == 2
     folder, = find(tmp_path / "runs")
-    assert kept(folder) == [(10, ""), (10, "autoattack"), (10, "cross_entropy"), (20, ""), (20, "cross_entropy")]
+    assert kept(folder) == [(10, ""), (10, "autoattack"), (10, "cross_entropy"), (20, ""), (20, "cross_entropy"),
+                            (1_000, "")]
     told = [about["attack"] for about, _ in answers.kept(folder)]
     assert AutoAttack(8 / 255).describe() in told
     assert told.count(attacks.PGD(8 / 255, 2, precision="bf16").describe()) == 2, "as the notebooks will ask for it"
