@@ -18,9 +18,8 @@ def main(argv):
     from report import board, pages  # with nbconvert and pandas, which the notebooks need not wait for
 
     if argv == ["--readme"]:
-        claims = board.read(*(cli.REPO / f"results/{name}/claims.csv" for name in board.PROFILES))
         for path in (cli.REPO / "README.md", cli.REPO / "results" / "README.md"):
-            path.write_text(board.fill(path.read_text(encoding="utf-8"), claims), encoding="utf-8")
+            path.write_text(board.fill(path.read_text("utf-8"), board.committed(cli.REPO / "results")), "utf-8")
         return 0
     try:
         options = cli.parse([word for word in argv if word != "--run"])

@@ -6,7 +6,7 @@ import re
 from helpers.intervals import Interval
 from study import claims, paper
 
-PROFILES = ("reduced", "reduced-wide")  # of the READMEs; where both measured a claim, the wider networks decide
+PROFILES = {"reduced": "", "reduced-wide": "", "sprint": ("05", "06")}  # notebooks of the READMEs; the widest decide
 WEAKEST_FIRST = ("fails", "inconclusive", "holds", "not measurable")
 
 
@@ -14,6 +14,12 @@ def read(*paths):
     """Return the rows of claims.csv or paper_vs_ours.csv as dictionaries of texts, of those files that are there."""
     return [row for path in paths if path.is_file()
             for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
+
+
+def committed(results):
+    """Return the claims that decide in the READMEs; `results` is the folder of all profiles' results."""
+    return [row for name, notebooks in PROFILES.items() for row in read(results / name / "claims.csv")
+            if row["notebook"].startswith(notebooks)]
 
 
 def number(row):

@@ -35,8 +35,7 @@ class _Renderer(IPythonRenderer):
         return html
 
     def link(self, text, url, title=None):
-        url = self.page.target(url)
-        return super().link(text, url, title) if url else text
+        return super().link(text, target, title) if (target := self.page.target(url)) else text
 
     def image(self, text, url, title=None):
         """Without a network, a picture of another site (a badge) is its text."""

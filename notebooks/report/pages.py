@@ -27,8 +27,7 @@ def label(name):
 
 def figures(results):
     """Return {name: dict} of the figures that a profile saved: name, label, file, alt, title of their numbers."""
-    captions, found = paper.values()["figures"], {}
-    paths = (results / "figures").glob("*.png")
+    captions, found, paths = paper.values()["figures"], {}, (results / "figures").glob("*.png")
     for path in sorted(paths, key=lambda path: ([not path.stem.startswith(kind) for kind in KINDS], path.stem)):
         numbers = next((results / "figures").glob(f"{path.stem}.csv*"), None)
         titles = pd.read_csv(numbers, nrows=1, dtype=str, keep_default_na=False).get("title", []) if numbers else []
@@ -39,10 +38,7 @@ def figures(results):
 
 
 def build(results, repo, description=""):
-    """Make the report of a profile anew, in its folder `results` (Path); returns the path of its index.html.
-
-    `repo` is the checkout (Path), `description` that of the profile.
-    """
+    """Make the report of a profile in its folder `results`, anew; `repo` is the checkout. Returns index.html."""
     folder, saved = results / "report", figures(results)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "figures").mkdir(parents=True)
