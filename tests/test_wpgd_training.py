@@ -207,8 +207,8 @@ def test_differences_are_first_minus_second_and_paired(claims):
     for name in ("accuracy-price:table2", "deeper-is-better:NE", "deeper-is-better:AE"):
         assert claims.loc[name, ["value", "low", "high"]].tolist() == [0, 0, 0]
     assert claims.verdict["standard-not-robust:table2"] == "fails"
-    assert claims.statistic["deeper-is-better:NE"].startswith("5,000 MNIST digits, 1 seed, 300 test images: ")
-    assert claims.statistic["p-preserves-accuracy"].startswith("5,000 MNIST digits, 2 seeds, 300 test images: ")
+    assert claims.statistic["deeper-is-better:NE"].startswith("5,000 MNIST digits, W-10-1, 1 seed, 300 test images: ")
+    assert claims.statistic["p-preserves-accuracy"].startswith("5,000 MNIST digits, W-10-1, 2 seeds, 300 test images: ")
 
 
 def test_where_errors_go_is_pgd_minus_wpgd_for_pairs_and_the_reverse_for_bird_and_airplane(claims):
