@@ -5,7 +5,10 @@ import time
 
 from helpers import answers, attacks, costs, losses
 from helpers.autoattack import AutoAttack
-from helpers.evaluation import evaluate_run
+from helpers.evaluation import evaluate, evaluate_run
+
+PACED = 250  # images by which it is foreseen how long an attack takes
+MARGIN = 1.5
 
 
 def check_settings(profile, settings):
@@ -72,8 +75,10 @@ def evaluate_planned(run, deadline=None, images=0, autoattack=0, **settings):
         plain = attacks.PGD(strong.eps, steps=settings.get("steps", 20), norm=strong.norm,
                             precision=settings.get("precision", "float32"))
         planned += [(attack, autoattack) for attack in (None, plain, strong)]
+    pace = functools.cache(functools.partial(_pace, run))
     for attack, some in planned:
-        if deadline and time.monotonic() + _seconds(run, attack) * (some or len(run.dataset.y_test)) > deadline:
+        passes = deadline and attack and _passes(attack) * (some or len(run.dataset.y_test))
+        if passes and time.monotonic() + MARGIN * passes * pace(getattr(attack, "precision", "float32")) > deadline:
             return False
         evaluate_run(run, attack, limit=some or None, allow_absent=True)
     return True
@@ -90,14 +95,16 @@ def _autoattack(config):
     return AutoAttack((config.val_eps or config.eps) / 255, config.norm)
 
 
-def _seconds(run, attack):
-    """What an image takes at most, from the speed of training; an attack in float32 where that used bfloat16: more."""
-    if attack is None:
-        return 0
-    passes = 2 * attack.steps + 1
+def _passes(attack):
+    """How many passes through the network, forwards or back, an attack takes an image, at most."""
     if isinstance(attack, AutoAttack):
-        passes = 2 * attack.steps * (1 + 2 * 9) + attack.queries  # APGD, APGD and FAB to nine targets, Square
-    config, metrics = run.config, run.metrics
-    trained = metrics["train_images"] * metrics["epochs"] * config.passes
-    slower = config.precision == "bf16" != getattr(attack, "precision", "float32")
-    return (6 if slower else 1.5) * metrics["seconds"] / max(trained, 1) * passes
+        return 2 * attack.steps * (1 + 2 * 9) + attack.queries  # APGD, APGD and FAB to nine targets, Square
+    return 2 * attack.steps + 1
+
+
+def _pace(run, precision):
+    """Seconds of a pass on this machine, which is perhaps not the one that trained the run."""
+    attack = attacks.PGD((run.config.val_eps or 1) / 255, steps=2, norm=run.config.norm, precision=precision)
+    x, y = run.dataset.x_test[:PACED], run.dataset.y_test[:PACED]
+    first, second = (evaluate(run.model, x, y, attack, allow_absent=True).seconds for _ in range(2))
+    return min(first, second) / (_passes(attack) * len(y))

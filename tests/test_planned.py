@@ -1,6 +1,7 @@
 """What a plan measures of a run after training: which attacks, in what time."""
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,9 +66,17 @@ def test_a_run_is_attacked_with_the_radii_of_the_plan_that_it_knows(stripes, tmp
     assert [one.describe()["loss"] for one in digits] == ["cross_entropy"], "a metric that does not know the classes"
 
 
-def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path):
+def slow(monkeypatch, seconds):
+    """Let a pass of an image, of the 24 there are, take so many seconds where it is measured."""
+    monkeypatch.setattr("jobs.evaluate.evaluate", lambda *_, **__: SimpleNamespace(seconds=seconds * 24 * 5))
+
+
+def test_evaluations_stop_before_the_deadline_and_go_on_later(stripes, tmp_path, monkeypatch):
     run = trained(stripes, tmp_path, method="pgd")
-    run.metrics["seconds"] = 1e6
+    run.metrics["seconds"] = 1e6  # on the machine that trained it, which need not be this one
+    assert evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=1)
+    (run.folder / "evaluations").rename(run.folder / "others")
+    slow(monkeypatch, 1)
     assert not evaluate_planned(run, time.monotonic() + 60, eps=[8.0], steps=2)
     assert kept(run.folder) == [(24, "")], "clean images cost next to nothing"
     assert evaluate_planned(run, None, eps=[8.0], steps=2)
@@ -134,8 +143,8 @@ def test_without_torchattacks_the_plan_goes_on_and_says_so(tmp_path, monkeypatch
     assert out.count("exported to") == 2
 
 
-def test_the_time_of_autoattack_is_foreseen(stripes, tmp_path):
+def test_the_time_of_autoattack_is_foreseen(stripes, tmp_path, monkeypatch):
     run = trained(stripes, tmp_path, method="pgd")
-    run.metrics["seconds"] = run.metrics["train_images"] * run.metrics["epochs"] * 0.5  # a tenth of a second a pass
+    slow(monkeypatch, 0.1)
     assert not evaluate_planned(run, time.monotonic() + 1000, autoattack=12)
     assert kept(run.folder) == [(12, ""), (12, "cross_entropy"), (24, ""), (24, "cross_entropy")]
