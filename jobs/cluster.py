@@ -82,11 +82,12 @@ def work_here(words, folders, store, number, deadline=None):
     def work(folder):
         executor = free.get()
         try:
-            left = [] if deadline is None else [(deadline - time.monotonic()) / 60]
-            if left and left[0] <= 0:  # no process is started in vain
+            left = None if deadline is None else (deadline - time.monotonic()) / 60
+            if left is not None and left <= 0:  # no process is started in vain
                 late.append(folder.name)
                 return
-            job = executor.submit(Job([*words, *map("--budget-minutes={}".format, left), "--run", folder.name]))
+            budget = [] if left is None else [f"--budget-minutes={left}"]
+            job = executor.submit(Job([*words, *budget, "--run", folder.name]))
             write_atomic(folder / "job", job.job_id)
             if job.exception() is not None:  # waits
                 failed.append(folder.name)
