@@ -124,8 +124,12 @@ def decide(statistic, *models, samples=10_000, seed=0, method="percentile"):
     models = [[model] if isinstance(model, Evaluation) else model for model in models]
     found = [bootstrap(statistic, *one_seed, samples=samples, seed=seed, confidence=LEVEL, method=method)
              for one_seed in zip(*models)]
-    images, seeds = hull(found), over_seeds([one.value for one in found], LEVEL)
-    return Interval(images.value, np.fmin(images.low, seeds.low), np.fmax(images.high, seeds.high))  # NaN: no end
+    return wider(hull(found), over_seeds([one.value for one in found], LEVEL))
+
+
+def wider(images, seeds):
+    """The value of the first Interval with the farther of either end of both; of one seed there is no end to `seeds`."""
+    return Interval(images.value, np.fmin(images.low, seeds.low), np.fmax(images.high, seeds.high))
 
 
 def table(claims):

@@ -45,8 +45,11 @@ def gaps(**names):
 
 
 def study(ce=STANDARD, pgd=ROBUST, cost=METRIC, **other):
-    return SimpleNamespace(ce=ce, pgd=pgd, cost=cost, **{"title": "hand", "eps": 8.0, "rho_p": 0.5, "rho": Interval(
-        rho(abs(pgd.confusion - ce.confusion), cost)), **other})
+    """A study of one seed, or of the seeds of two lists."""
+    both = [one if isinstance(one, list) else [one] for one in (ce, pgd)]
+    found = [rho(abs(two.confusion - one.confusion), cost) for one, two in zip(*both)]
+    return SimpleNamespace(ce=both[0], pgd=both[1], cost=cost, **{
+        "title": "hand", "eps": 8.0, "rho_p": 0.5, "rho": Interval(np.mean(found)), **other})
 
 
 def noisy(rng, num_classes, per_class, share):
@@ -85,9 +88,17 @@ def test_exchanged_gaps_are_those_of_all_swaps():
         one, two = np.where(swap, second, first), np.where(swap, first, second)
         gap = abs(Evaluation(labels, two, 3).confusion - Evaluation(labels, one, 3).confusion)
         possible.add(tuple(gap.ravel().round(9)))
-    drawn = gaps(samples=400).exchanged(Evaluation(labels, first, 3), Evaluation(labels, second, 3))
-    assert {tuple(gap.ravel().round(9)) for gap in drawn} == possible
-    assert all(not gap.any() for gap in gaps(samples=3).exchanged(ROBUST, ROBUST))
+    ce, pgd = Evaluation(labels, first, 3), Evaluation(labels, second, 3)
+    assert {tuple(gap.ravel().round(9)) for gap in gaps(samples=400).exchanged([ce], [pgd])} == possible
+    assert all(not gap.any() for gap in gaps(samples=3).exchanged([ROBUST], [ROBUST]))
+    # Two seeds with the same answers: an image is swapped in both or in neither.
+    for first_seed, second_seed in gaps(samples=50).exchanged([ce, ce], [pgd, pgd]):
+        np.testing.assert_array_equal(first_seed, second_seed)
+    # A second seed whose networks agree is left as it is, and does not change the first.
+    alone, beside = gaps(samples=5).exchanged([ce], [pgd]), gaps(samples=5).exchanged([ce, ce], [pgd, ce])
+    for (one,), (same, none) in zip(alone, beside):
+        np.testing.assert_array_equal(one, same)
+        assert not none.any()
 
 
 def test_chance_alone_makes_rho_negative():
@@ -128,6 +139,34 @@ def test_what_exchanged_answers_show_as_well_is_no_evidence():
         narrow = book.beyond_chance(statistic, noise, 0.95)
         assert narrow.value == value and 1.2 < (high - low) / (narrow.high - narrow.low) < 1.8, "2.81 over 1.96"
         assert min(side * end for end in book.beyond_chance(statistic, real)) > 0, "40 points on near pairs"
+
+
+def test_seeds_are_repetitions_of_the_same_images():
+    """A seed counted twice says what it says once; another one moves the value to the mean, and narrows the interval."""
+    rng, book, labels = np.random.default_rng(0), gaps(), np.repeat(np.arange(10), 100)
+    cost = costs.CostMatrix(np.abs(np.subtract.outer(np.arange(10.0), np.arange(10))), [str(k) for k in range(10)])
+    statistic = partial(rho, cost=cost)
+
+    def confusing(share):
+        return Evaluation(labels, np.where(rng.random(1000) < share, labels ^ 1, labels), 10)
+
+    def width(interval):
+        return interval.high - interval.low
+
+    ce, pgd = ([confusing(share) for _ in range(12)] for share in (0.1, 0.2))
+    once, twice = study(ce[0], pgd[0], cost), study([ce[0]] * 2, [pgd[0]] * 2, cost)
+    assert book.signed(twice) == book.signed(once) and book.table1(twice) == book.table1(once)
+    assert tuple(book.beyond_chance(statistic, twice)) == pytest.approx(tuple(book.beyond_chance(statistic, once)))
+    many = study(ce, pgd, cost)
+    each = [rho(abs(two.confusion - one.confusion), cost) for one, two in zip(ce, pgd)]
+    assert book.table1(many)[0].value == pytest.approx(np.mean(each))
+    assert np.std(each) > 0.005 and width(book.chance(many)[0]) < 0.6 * width(book.chance(once)[0])
+    assert width(book.beyond_chance(statistic, many)) < 0.6 * width(book.beyond_chance(statistic, once))
+    # Three seeds that are sure of it do not decide where a fourth sees nothing: that, too, is the interval over seeds.
+    clear, worse = confusing(0.0), [confusing(0.4) for _ in range(3)]
+    assert book.beyond_chance(statistic, study([clear] * 3, worse, cost)).high < 0
+    value, low, high = book.beyond_chance(statistic, study([clear] * 3 + ce[:1], worse + ce[1:2], cost))
+    assert low < 0 < high and value < -0.25
 
 
 def test_a_pair_that_is_never_confused_is_not_certainly_never_confused():

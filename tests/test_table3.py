@@ -211,6 +211,9 @@ def test_two_models_have_a_difference_but_no_order(tmp_path):
     claims = pandas.read_csv(folder / "claims.csv").set_index("id")
     assert claims.loc["p-lowers-score", "verdict"] == "not measurable"
     assert claims.loc["p-lowers-score:most-worst", "verdict"] == "fails"
+    # Without the network whose S is the paper's zero, the empty cell says why.
+    beside = pandas.read_csv(folder / "paper_vs_ours.csv").set_index("quantity").loc["Table 3, CIFAR-10, W-16-10, p = 10: S"]
+    assert pandas.isna(beside["ours"]) and beside["note"].endswith("minus S of PGD W-28-10 (missing)")
 
 
 def test_a_plan_makes_the_answers_that_notebook_06_asks_for(table3, monkeypatch):
