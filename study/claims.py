@@ -128,7 +128,7 @@ def decide(statistic, *models, samples=10_000, seed=0, method="percentile"):
 
 
 def wider(images, seeds):
-    """The value of the first Interval with the farther of either end of both; of one seed there is no end to `seeds`."""
+    """The value of the first Interval with the farther of either end of both; of one seed `seeds` has no end."""
     return Interval(images.value, np.fmin(images.low, seeds.low), np.fmax(images.high, seeds.high))
 
 

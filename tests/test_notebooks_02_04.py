@@ -142,7 +142,7 @@ def test_what_exchanged_answers_show_as_well_is_no_evidence():
 
 
 def test_seeds_are_repetitions_of_the_same_images():
-    """A seed counted twice says what it says once; another one moves the value to the mean, and narrows the interval."""
+    """A seed counted twice says what it says once; others move the value to the mean and narrow the interval."""
     rng, book, labels = np.random.default_rng(0), gaps(), np.repeat(np.arange(10), 100)
     cost = costs.CostMatrix(np.abs(np.subtract.outer(np.arange(10.0), np.arange(10))), [str(k) for k in range(10)])
     statistic = partial(rho, cost=cost)

@@ -212,7 +212,8 @@ def test_two_models_have_a_difference_but_no_order(tmp_path):
     assert claims.loc["p-lowers-score", "verdict"] == "not measurable"
     assert claims.loc["p-lowers-score:most-worst", "verdict"] == "fails"
     # Without the network whose S is the paper's zero, the empty cell says why.
-    beside = pandas.read_csv(folder / "paper_vs_ours.csv").set_index("quantity").loc["Table 3, CIFAR-10, W-16-10, p = 10: S"]
+    frame = pandas.read_csv(folder / "paper_vs_ours.csv").set_index("quantity")
+    beside = frame.loc["Table 3, CIFAR-10, W-16-10, p = 10: S"]
     assert pandas.isna(beside["ours"]) and beside["note"].endswith("minus S of PGD W-28-10 (missing)")
 
 
